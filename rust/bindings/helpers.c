@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Inline functions and macros of C, as functions that Rust can call. They lose
+ * the prefix in the bindings.
+ */
+
+#include <linux/device.h>
+#include <linux/idr.h>
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/vdpa.h>
+
+int rvdpa_helper_device_match_driver_override(struct device *dev,
+					      const struct device_driver *drv)
+{
+	return device_match_driver_override(dev, drv);
+}
+
+void rvdpa_helper_ida_init(struct ida *ida)
+{
+	ida_init(ida);
+}
+
+bool rvdpa_helper_within_module(unsigned long addr, const struct module *mod)
+{
+	return within_module(addr, mod);
+}
+
+void rvdpa_helper_wait_for_rcu_tasks(void)
+{
+	synchronize_rcu_tasks();
+}
+
+/* The layout as the C compiler has it, to check the bindings against. */
+size_t rvdpa_helper_sizeof_vdpa_device(void)
+{
+	return sizeof(struct vdpa_device);
+}
+
+size_t rvdpa_helper_offsetof_vdpa_device_nas(void)
+{
+	return offsetof(struct vdpa_device, nas);
+}
+
+size_t rvdpa_helper_sizeof_vdpa_config_ops(void)
+{
+	return sizeof(struct vdpa_config_ops);
+}

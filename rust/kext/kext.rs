@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers that the `kernel` crate of this series lacks.
+//!
+//! Nothing here knows of vDPA: each file is a candidate for `rust/kernel`. The crate holds no state,
+//! so every module that links it has a copy of its own.
+
+pub mod bus;
+pub mod device;
+pub mod export;
+pub mod genetlink;
+pub mod ida;
+pub mod once;
+pub mod rwsem;
+pub mod trace;
+pub mod unload;
