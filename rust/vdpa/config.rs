@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Access to a device's configuration space, for the bus itself.
+//!
+//! Bus drivers go through `vdpa_get_config()` and its siblings, see [`Device::read_config`]; here is
+//! what these are made of.
+
+use crate::{
+    device::Device,
+    types::{
+        Features,
+        Status, //
+    },
+};
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+use kext::genetlink::{
+    AttrWriter,
+    ExtAck, //
+};
+use vdpa_bindings as bindings;
+
+/// A configuration space that a virtio device type defines.
+///
+/// # Safety
+///
+/// Every bit pattern must be a value of the type, and it must be `repr(C)`.
+pub unsafe trait ConfigLayout: Zeroable {}
+
+// SAFETY: Integers and arrays of integers only (virtio 1.3, section 5.1.4).
+unsafe impl ConfigLayout for bindings::virtio_net_config {}
+// SAFETY: Integers and arrays of integers only (virtio 1.3, section 5.2.4).
+unsafe impl ConfigLayout for bindings::virtio_blk_config {}
+
+/// Memory that a caller wants filled; it may be uninitialised, so it is never read.
+///
+/// # Invariants
+///
+/// `ptr` is valid for writes of `len` bytes during `'a`.
+pub struct OutBuffer<'a> {
+    ptr: *mut c_void,
+    len: u32,
+    _lifetime: PhantomData<&'a mut [u8]>,
+}
+
+impl OutBuffer<'_> {
+    /// # Safety
+    ///
+    /// `ptr` must be valid for writes of `len` bytes as long as the result is used.
+    pub unsafe fn from_raw(ptr: *mut c_void, len: u32) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self {
+            ptr,
+            len,
+            _lifetime: PhantomData,
+        }
+    }
+}
+
+/// Memory that a caller wants written to the device.
+///
+/// # Invariants
+///
+/// `ptr` is valid for reads of `len` bytes during `'a`.
+pub struct InBuffer<'a> {
+    ptr: *const c_void,
+    len: u32,
+    _lifetime: PhantomData<&'a [u8]>,
+}
+
+impl InBuffer<'_> {
+    /// # Safety
+    ///
+    /// `ptr` must be valid for reads of `len` bytes as long as the result is used.
+    pub unsafe fn from_raw(ptr: *const c_void, len: u32) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self {
+            ptr,
+            len,
+            _lifetime: PhantomData,
+        }
+    }
+}
+
+/// A device whose `cf_lock` is held, at least for reading.
+pub struct LockedConfig<'a> {
+    device: &'a Device,
+}
+
+impl LockedConfig<'_> {
+    /// The device.
+    pub fn device(&self) -> &Device {
+        self.device
+    }
+
+    /// Reads the configuration space from its start. What the parent does not fill is 0.
+    pub fn read<T: ConfigLayout>(&self) -> T {
+        let mut config: T = pin_init::zeroed();
+        let Ok(len) = u32::try_from(size_of::<T>()) else {
+            return config;
+        };
+        // SAFETY: `config` is valid for writes of its size, and any value that is written is valid.
+        let buffer = unsafe { OutBuffer::from_raw(ptr::from_mut(&mut config).cast(), len) };
+        self.read_raw(0, buffer);
+        config
+    }
+
+    /// Has the parent append what it counts for a virtqueue. Fails with the parent's error, or
+    /// `EOPNOTSUPP`.
+    pub fn vendor_stats(
+        &self,
+        index: u16,
+        record: &mut AttrWriter<'_>,
+        extack: ExtAck<'_>,
+    ) -> Result {
+        let op = self.device.ops().get_vendor_vq_stats.ok_or(EOPNOTSUPP)?;
+        // SAFETY: The device is valid; the record and the place for the error's text are valid for
+        // the call, and used by nobody else meanwhile.
+        to_result(unsafe {
+            op(
+                self.device.as_raw(),
+                index,
+                record.as_raw(),
+                extack.as_raw(),
+            )
+        })
+    }
+
+    fn read_raw(&self, offset: u32, buf: OutBuffer<'_>) {
+        if let Some(get_config) = self.device.ops().get_config {
+            // SAFETY: The device is valid; by its invariant the buffer takes `len` bytes.
+            unsafe { get_config(self.device.as_raw(), offset, buf.ptr, buf.len) };
+        }
+    }
+}
+
+impl Device {
+    /// Runs `f` with `cf_lock` held for reading.
+    pub fn with_config<R>(&self, f: impl FnOnce(LockedConfig<'_>) -> R) -> R {
+        let _held = self.config_lock().read();
+        f(LockedConfig { device: self })
+    }
+
+    /// Runs `f` with `cf_lock` held. If features were not negotiated yet, none is accepted first,
+    /// as a legacy driver would have it (virtio 1.3, section 7.4).
+    ///
+    /// That changes the device, so the lock is then held for writing. (C does it with the lock held
+    /// for reading, where two readers can call `set_driver_features` at once.)
+    pub fn with_legacy_config<R>(&self, f: impl FnOnce(LockedConfig<'_>) -> R) -> R {
+        {
+            let _held = self.config_lock().read();
+            if self.features_valid() {
+                return f(LockedConfig { device: self });
+            }
+        }
+        let _held = self.config_lock().write();
+        if !self.features_valid() {
+            // A device that refuses says so again when a driver negotiates features.
+            let _ = self.set_driver_features_unlocked(Features::NONE);
+        }
+        f(LockedConfig { device: self })
+    }
+
+    /// `vdpa_get_config()`: fills the buffer from configuration space, beginning at `offset`.
+    pub fn get_config(&self, offset: u32, buf: OutBuffer<'_>) {
+        self.with_legacy_config(|config| config.read_raw(offset, buf));
+    }
+
+    /// `vdpa_set_config()`: writes the buffer to configuration space, beginning at `offset`.
+    pub fn set_config(&self, offset: u32, buf: InBuffer<'_>) {
+        let _held = self.config_lock().write();
+        if let Some(set_config) = self.ops().set_config {
+            // SAFETY: The device is valid; by its invariant the buffer holds `len` bytes.
+            unsafe { set_config(self.as_raw(), offset, buf.ptr, buf.len) };
+        }
+    }
+
+    /// `vdpa_set_status()`.
+    pub fn store_status(&self, status: Status) {
+        let _held = self.config_lock().write();
+        if let Some(set_status) = self.ops().set_status {
+            // SAFETY: The device is valid.
+            unsafe { set_status(self.as_raw(), status.bits()) };
+        }
+    }
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices on the vDPA bus, as those who use them see them.
+//!
+//! # Locks
+//!
+//! `cf_lock` of the device guards its configuration space, its status and the negotiation of
+//! features. A method that takes it says so; all others call the parent without a lock, and the
+//! bus driver has to serialise them.
+
+use crate::types::{
+    DeviceId,
+    Features,
+    Status, //
+};
+use core::{
+    marker::PhantomData,
+    mem::offset_of,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use kernel::{
+    device,
+    error::to_result,
+    prelude::*,
+    sync::aref::{
+        ARef,
+        AlwaysRefCounted, //
+    },
+    types::Opaque, //
+};
+use kext::rwsem::RawRwSemaphore;
+use vdpa_bindings as bindings;
+
+/// A device on the vDPA bus.
+///
+/// # Invariants
+///
+/// Represents a `struct vdpa_device` that `__vdpa_alloc_device()` made: its reference count keeps
+/// it valid, `config` points to a table that does not change, and `cf_lock` is initialised.
+#[repr(transparent)]
+pub struct Device<Ctx: device::DeviceContext = device::Normal>(
+    Opaque<bindings::vdpa_device>,
+    PhantomData<Ctx>,
+);
+
+/// Calls an operation of the parent, or gives `$default` where the parent lacks it.
+macro_rules! call {
+    ($self:ident, $op:ident($($arg:expr),*), $default:expr) => {
+        match $self.ops().$op {
+            // SAFETY: By the type invariants the device is valid, and the table is the parent's
+            // for this device.
+            Some(op) => unsafe { op($self.as_raw() $(, $arg)*) },
+            None => $default,
+        }
+    };
+}
+
+impl<Ctx: device::DeviceContext> Device<Ctx> {
+    /// The C structure.
+    pub fn as_raw(&self) -> *mut bindings::vdpa_device {
+        self.0.get()
+    }
+
+    /// # Safety
+    ///
+    /// `ptr` must fulfil the type invariants, with a reference held, and be in the context `Ctx`,
+    /// during `'a`.
+    pub unsafe fn from_raw<'a>(ptr: *mut bindings::vdpa_device) -> &'a Self {
+        // SAFETY: By the safety requirements; the type is a transparent wrapper.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// # Safety
+    ///
+    /// `dev` must be the `dev` field of a `struct vdpa_device` for which
+    /// [`from_raw`](Device::from_raw) may be called.
+    pub unsafe fn from_device_raw<'a>(dev: *mut bindings::device) -> &'a Self {
+        // SAFETY: By the safety requirements.
+        unsafe { Self::from_raw(kernel::container_of!(dev, bindings::vdpa_device, dev)) }
+    }
+
+    /// The operations of the parent.
+    pub(crate) fn ops(&self) -> &bindings::vdpa_config_ops {
+        // SAFETY: By the type invariants.
+        unsafe { &*(*self.as_raw()).config }
+    }
+
+    pub(crate) fn config_lock(&self) -> &RawRwSemaphore {
+        // SAFETY: By the type invariants.
+        unsafe { RawRwSemaphore::from_raw(&raw mut (*self.as_raw()).cf_lock) }
+    }
+}
+
+impl Device {
+    /// The device's name on the bus.
+    pub fn name(&self) -> &CStr {
+        // SAFETY: By the type invariants the device has a name; devices of this bus keep theirs.
+        unsafe { kext::device::name(&raw const (*self.as_raw()).dev) }
+    }
+
+    /// The number of virtqueues.
+    pub fn queue_count(&self) -> u32 {
+        // SAFETY: By the type invariants; it is set before the device appears on the bus.
+        unsafe { (*self.as_raw()).nvqs }
+    }
+
+    /// The number of groups into which the virtqueues are divided.
+    pub fn group_count(&self) -> u32 {
+        // SAFETY: By the type invariants; it is set when the device is made.
+        unsafe { (*self.as_raw()).ngroups }
+    }
+
+    /// The number of address spaces.
+    pub fn address_space_count(&self) -> u32 {
+        // SAFETY: By the type invariants; it is set when the device is made.
+        unsafe { (*self.as_raw()).nas }
+    }
+
+    /// Whether the device uses virtual addresses of its owner's memory.
+    pub fn uses_va(&self) -> bool {
+        // SAFETY: By the type invariants; it is set when the device is made.
+        unsafe { (*self.as_raw()).use_va }
+    }
+
+    /// The virtio device type.
+    pub fn device_id(&self) -> DeviceId {
+        DeviceId::new(call!(self, get_device_id(), 0))
+    }
+
+    /// The virtio vendor ID.
+    pub fn vendor_id(&self) -> u32 {
+        call!(self, get_vendor_id(), 0)
+    }
+
+    /// The largest size of a virtqueue, in entries.
+    pub fn max_queue_size(&self) -> u16 {
+        call!(self, get_vq_num_max(), 0)
+    }
+
+    /// The smallest size of a virtqueue, in entries; 1 if the parent names none.
+    pub fn min_queue_size(&self) -> u16 {
+        call!(self, get_vq_num_min(), 1)
+    }
+
+    /// The features that the device offers.
+    pub fn device_features(&self) -> Features {
+        Features::from_bits(call!(self, get_device_features(), 0))
+    }
+
+    /// The features that were negotiated.
+    pub fn driver_features(&self) -> Features {
+        Features::from_bits(call!(self, get_driver_features(), 0))
+    }
+
+    /// The status.
+    pub fn status(&self) -> Status {
+        Status::from_bits(call!(self, get_status(), 0))
+    }
+
+    /// Whether the device can be suspended.
+    pub fn can_suspend(&self) -> bool {
+        self.ops().suspend.is_some()
+    }
+
+    /// Whether the device has statistics of its virtqueues.
+    pub fn has_vendor_stats(&self) -> bool {
+        self.ops().get_vendor_vq_stats.is_some()
+    }
+
+    /// Size of the configuration space, in bytes.
+    pub fn config_size(&self) -> usize {
+        call!(self, get_config_size(), 0)
+    }
+
+    /// Reads configuration space from `offset` on. Takes `cf_lock`.
+    ///
+    /// Before features are negotiated this counts as the access of a legacy driver, which
+    /// negotiates none (virtio 1.3, section 7.4). What is outside of the space reads as 0, or as
+    /// whatever the parent does there.
+    pub fn read_config(&self, offset: u32, buf: &mut [u8]) {
+        // SAFETY: By the type invariants; the parent writes at most `len` bytes.
+        unsafe {
+            bindings::vdpa_get_config(self.as_raw(), offset, buf.as_mut_ptr().cast(), len_of(buf))
+        };
+    }
+
+    /// Writes configuration space from `offset` on. Takes `cf_lock`.
+    pub fn write_config(&self, offset: u32, buf: &[u8]) {
+        // SAFETY: By the type invariants; the parent reads at most `len` bytes.
+        unsafe {
+            bindings::vdpa_set_config(self.as_raw(), offset, buf.as_ptr().cast(), len_of(buf))
+        };
+    }
+
+    /// Sets the status; not for [`Status::RESET`], see [`reset`](Device::reset). Takes `cf_lock`.
+    pub fn set_status(&self, status: Status) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::vdpa_set_status(self.as_raw(), status.bits()) };
+    }
+
+    /// Resets the device. Takes `cf_lock`. Fails with the parent's error.
+    pub fn reset(&self) -> Result {
+        let _held = self.config_lock().write();
+        self.set_features_valid(false);
+        to_result(call!(self, reset(), 0))
+    }
+
+    /// Sets the features that the driver accepts. Takes `cf_lock`. Fails with the parent's error.
+    pub fn set_driver_features(&self, features: Features) -> Result {
+        let _held = self.config_lock().write();
+        self.set_driver_features_unlocked(features)
+    }
+
+    /// As [`set_driver_features`](Device::set_driver_features), with `cf_lock` held for writing.
+    pub(crate) fn set_driver_features_unlocked(&self, features: Features) -> Result {
+        self.set_features_valid(true);
+        to_result(call!(self, set_driver_features(features.bits()), 0))
+    }
+
+    /// Whether features were set since the last reset; `cf_lock` must be held.
+    pub(crate) fn features_valid(&self) -> bool {
+        // SAFETY: By the type invariants; the lock keeps writers away.
+        unsafe { (&raw const (*self.as_raw()).features_valid).read() }
+    }
+
+    fn set_features_valid(&self, valid: bool) {
+        // SAFETY: By the type invariants; the callers hold `cf_lock` for writing.
+        unsafe { (&raw mut (*self.as_raw()).features_valid).write(valid) };
+    }
+}
+
+/// The length of a buffer as C wants it; no buffer of the kernel comes near 4 GiB.
+pub(crate) fn len_of(buf: &[u8]) -> u32 {
+    u32::try_from(buf.len()).unwrap_or(u32::MAX)
+}
+
+impl<Ctx: device::DeviceContext> AsRef<device::Device<Ctx>> for Device<Ctx> {
+    fn as_ref(&self) -> &device::Device<Ctx> {
+        // SAFETY: By the type invariants the embedded device is valid, in the same context.
+        unsafe { device::Device::from_raw(&raw mut (*self.as_raw()).dev) }
+    }
+}
+
+// SAFETY: `Device` is a transparent wrapper of a type that does not depend on the context.
+kernel::impl_device_context_deref!(unsafe { Device });
+kernel::impl_device_context_into_aref!(Device);
+
+// SAFETY: `Device` is a transparent wrapper; `dev` lies at this offset, whatever the context.
+unsafe impl<Ctx: device::DeviceContext> device::AsBusDevice<Ctx> for Device<Ctx> {
+    const OFFSET: usize = offset_of!(bindings::vdpa_device, dev);
+}
+
+// SAFETY: The embedded `struct device` counts the references.
+unsafe impl AlwaysRefCounted for Device {
+    fn inc_ref(&self) {
+        // SAFETY: The reference to `self` guarantees a count above zero.
+        unsafe { bindings::get_device(&raw mut (*self.as_raw()).dev) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // CAST: `Device` is a transparent wrapper.
+        let vdev = obj.cast::<bindings::vdpa_device>().as_ptr();
+        // SAFETY: By the safety requirements the caller gives up a reference that it has.
+        unsafe { bindings::put_device(&raw mut (*vdev).dev) };
+    }
+}
+
+// SAFETY: A device is reference counted, and may be released in any thread.
+unsafe impl Send for Device {}
+// SAFETY: All methods of `Device` may be called from any thread.
+unsafe impl Sync for Device {}
+// SAFETY: As `Device<Normal>`; the context is a marker without data.
+unsafe impl Sync for Device<device::Bound> {}
+
+impl PartialEq for Device {
+    /// Whether both are the same device.
+    fn eq(&self, other: &Self) -> bool {
+        ptr::eq(self, other)
+    }
+}
+
+/// A counted reference to a device.
+pub type DeviceRef = ARef<Device>;
