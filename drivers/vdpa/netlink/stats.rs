@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `DEV_VSTATS_GET`: what a parent counts for one virtqueue.
+
+use super::{
+    attr,
+    command,
+    config::fill_queue_pairs,
+    find_device,
+    managed,
+    Handler, //
+};
+use crate::state;
+use kernel::prelude::*;
+use kext::{
+    extack_msg,
+    genetlink::{
+        AttrWriter,
+        CommandFlags,
+        ExtAck,
+        Request, //
+    },
+};
+use vdpa::{
+    config::LockedConfig,
+    Device,
+    DeviceId, //
+};
+use vdpa_bindings as bindings;
+
+/// The largest index that a virtqueue of a network device can have here.
+const MAX_INDEX: u16 = {
+    assert!(bindings::VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX <= u16::MAX as u32);
+    bindings::VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX as u16
+};
+
+pub(super) struct Get;
+
+impl Handler for Get {
+    const CMD: u32 = bindings::vdpa_command_VDPA_CMD_DEV_VSTATS_GET;
+    const FLAGS: CommandFlags = CommandFlags::ADMIN_PERM;
+
+    /// Fails with `EINVAL` if no device or no queue is named or the device is unmanaged, `ENODEV`,
+    /// `EOPNOTSUPP` if nothing is counted, `ERANGE` for an index that no queue has, `EAGAIN` before
+    /// features are negotiated, or with the parent's error.
+    fn handle(req: &Request<'_>) -> Result {
+        req.require(attr::DEV_NAME)?;
+        let index = req.require(attr::QUEUE_INDEX)?.as_u32()?;
+        let state = state::get()?;
+        let managers = state.management.read();
+        let device = find_device(req)?;
+        managed(managers.owner_of(&device), req.extack())?;
+        if device.device_id() != DeviceId::NET {
+            return Err(EOPNOTSUPP);
+        }
+        let index = u16::try_from(index)
+            .ok()
+            .filter(|index| *index <= MAX_INDEX)
+            .ok_or_else(|| {
+                extack_msg!(req.extack(), "queue index exceeds max value");
+                ERANGE
+            })?;
+        if !device.has_vendor_stats() {
+            return Err(EOPNOTSUPP);
+        }
+        check_negotiated(&device, req.extack())?;
+        device.with_legacy_config(|config| {
+            // Again: the lock was free in between.
+            check_negotiated(&device, req.extack())?;
+            req.reply(command(Self::CMD), |record| {
+                fill(&config, index, record, req.extack())
+            })
+        })
+    }
+}
+
+fn check_negotiated(device: &Device, extack: ExtAck<'_>) -> Result {
+    if device.status().features_ok() {
+        return Ok(());
+    }
+    extack_msg!(extack, "feature negotiation not complete");
+    Err(EAGAIN)
+}
+
+fn fill(
+    config: &LockedConfig<'_>,
+    index: u16,
+    record: &mut AttrWriter<'_>,
+    extack: ExtAck<'_>,
+) -> Result {
+    let device = config.device();
+    let net: bindings::virtio_net_config = config.read();
+    let features = device.driver_features();
+    record.put_string(attr::DEV_NAME, device.name())?;
+    record.put_u32(attr::DEV_ID, device.device_id().get())?;
+    record.put_u64(attr::NEGOTIATED_FEATURES, features.bits(), attr::PAD)?;
+    fill_queue_pairs(features, &net, record)?;
+    record.put_u32(attr::QUEUE_INDEX, u32::from(index))?;
+    config.vendor_stats(index, record, extack)
+}
