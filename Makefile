@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Front door. Kbuild describes the modules; the work is done by scripts in tools/.
+
+STACK ?= both
+export KDIR MIRROR DESTDIR
+
+.PHONY: help modules demo check shell lint doc rust-analyzer install clean clean-cache
+
+help:
+	@echo "The Linux vDPA stack in Rust. What make does here:"
+	@echo ""
+	@echo "  demo           boot a VM, make a vDPA device, run a QEMU guest on it"
+	@echo "  check          all tests, in VMs; STACK=rust or STACK=c for one stack,"
+	@echo "                 ONLY=NAME for one test program"
+	@echo "  shell          an interactive VM with the modules and the tools in it;"
+	@echo "                 STACK=c with the C modules"
+	@echo "  modules        compile the modules, for the stock Debian kernel"
+	@echo "  install        install them on this machine (or under DESTDIR)"
+	@echo "  lint           clippy and rustfmt, as the kernel has them"
+	@echo "  doc            HTML documentation of the crates"
+	@echo "  rust-analyzer  rust-project.json for editors"
+	@echo "  clean          remove what was built here"
+	@echo "  clean-cache    remove what was cached outside of this folder"
+	@echo ""
+	@echo "  KDIR=FOLDER    with modules, install, lint, doc, rust-analyzer: for the"
+	@echo "                 kernel whose tree is there, with this machine's tools"
+	@echo "  RVDPA_CACHE=FOLDER  where the Debian root and the kernel tree are kept"
+	@echo "                 (default: ~/.cache/rust-vdpa); 8 GiB"
+	@echo "  MIRROR=URL     where Debian's packages come from"
+
+modules:
+	@tools/modules build
+lint doc rust-analyzer install:
+	@tools/modules $@
+demo:
+	@tools/demo
+check:
+	@tools/check $(STACK) $(if $(ONLY),--only $(ONLY))
+shell:
+	@tools/shell $(filter-out both,$(STACK))
+clean:
+	rm -rf build rust-project.json
+clean-cache:
+	@tools/clean-cache
