@@ -115,4 +115,3 @@ pub fn name_of(dev: &device::Device) -> Option<&CStr> {
     // SAFETY: A bus type outlives the devices on it and has a name.
     Some(unsafe { CStr::from_char_ptr((*bus.as_ptr()).name) })
 }
-

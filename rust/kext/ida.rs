@@ -43,7 +43,12 @@ impl Ida {
     pub fn alloc(&self) -> Result<u32> {
         // SAFETY: By the type invariant.
         let id = unsafe {
-            bindings::ida_alloc_range(self.ida.get(), 0, i32::MAX.unsigned_abs(), bindings::GFP_KERNEL)
+            bindings::ida_alloc_range(
+                self.ida.get(),
+                0,
+                i32::MAX.unsigned_abs(),
+                bindings::GFP_KERNEL,
+            )
         };
         to_result(id)?;
         Ok(id.unsigned_abs())

@@ -25,8 +25,8 @@ pub(super) const HEADER_LEN: usize = size_of::<bindings::nlattr>();
 ///
 /// # Invariants
 ///
-/// For `'a`, the pointer is valid for reads of as many bytes as the header's `nla_len` says, at
-/// least of the header, and nobody writes to them.
+/// For `'a`, the pointer, which may be unaligned, is valid for reads of as many bytes as the header's
+/// `nla_len` says, at least of the header, and nobody writes to them.
 #[derive(Clone, Copy)]
 pub struct Attr<'a> {
     nla: NonNull<bindings::nlattr>,
@@ -55,20 +55,24 @@ impl<'a> Attr<'a> {
         self.nla.as_ptr()
     }
 
+    #[inline]
+    fn header(&self) -> bindings::nlattr {
+        // SAFETY: The header is readable by the type invariants.
+        unsafe { self.nla.read_unaligned() }
+    }
+
     /// Returns the attribute's type, without the flags that share its field (`nla_type()`).
     #[inline]
     pub fn attr_type(&self) -> u16 {
         const FLAGS: u16 = (bindings::NLA_F_NESTED | bindings::NLA_F_NET_BYTEORDER) as u16;
 
-        // SAFETY: The header is readable by the type invariants.
-        unsafe { (*self.as_raw()).nla_type & !FLAGS }
+        self.header().nla_type & !FLAGS
     }
 
     /// Returns the payload.
     #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
-        // SAFETY: The header is readable by the type invariants.
-        let len = usize::from(unsafe { (*self.as_raw()).nla_len });
+        let len = usize::from(self.header().nla_len);
 
         // SAFETY: By the type invariants, `nla_len` bytes from the header on are readable and
         // nobody writes to them for `'a`. If `nla_len` is less than a header, the slice is empty

@@ -4,10 +4,7 @@
 //!
 //! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h)
 
-use core::{
-    ops::BitOr,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 
 use kernel::{
     bindings,
@@ -38,14 +35,6 @@ impl CommandFlags {
     /// Those with `CAP_NET_ADMIN` in the user namespace of the network namespace
     /// (`GENL_UNS_ADMIN_PERM`).
     pub const UNS_ADMIN_PERM: Self = Self(bindings::GENL_UNS_ADMIN_PERM as u8);
-}
-
-impl BitOr for CommandFlags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
 }
 
 /// A command of a family.
@@ -99,7 +88,7 @@ pub trait DumpCommand: Command {
 
     /// Called once when a dump ends, complete or not; not if [`Self::start`] failed.
     ///
-    /// When the socket was closed before the end, this runs in a thread of the kernel.
+    /// When the socket was closed before the end, this runs in the process that closed it.
     fn done(_state: &mut Self::State) {}
 }
 

@@ -183,11 +183,11 @@ impl<'a, S: Zeroable + Copy + Send + 'static> Dump<'a, S> {
     /// is then as it was before. Return the error from [`DumpCommand::dumpit`], with a state that
     /// begins with this record next time: what is in the buffer is delivered first.
     pub fn record(&mut self, cmd: u8, fill: impl FnOnce(&mut AttrWriter<'_>) -> Result) -> Result {
-        // SAFETY: `cb` is valid by the type invariants, and the reference ends in this function,
-        // before which nobody else uses it.
-        let cb = unsafe { self.context.cb.as_mut() };
+        let cb = self.context.cb.as_ptr();
+        // SAFETY: `cb` is valid by the type invariants.
+        let (seq, prev_seq) = unsafe { ((*cb).seq, (*cb).prev_seq) };
         let mut flags = bindings::NLM_F_MULTI;
-        if cb.prev_seq != 0 && cb.seq != cb.prev_seq {
+        if prev_seq != 0 && seq != prev_seq {
             flags |= bindings::NLM_F_DUMP_INTR;
         }
         let header = Header {
@@ -197,7 +197,8 @@ impl<'a, S: Zeroable + Copy + Send + 'static> Dump<'a, S> {
         // SAFETY: By the type invariants.
         unsafe { message::append(self.skb, header, fill) }?;
         // As `genl_dump_check_consistent()`, but only for records that stay.
-        cb.prev_seq = cb.seq;
+        // SAFETY: `cb` is valid by the type invariants.
+        unsafe { (*cb).prev_seq = seq };
         Ok(())
     }
 

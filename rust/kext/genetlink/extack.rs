@@ -196,6 +196,7 @@ pub const fn module_text<const N: usize>(module: &CStr, text: &str) -> [u8; N] {
 ///
 /// [`ExtAck`]: crate::genetlink::ExtAck
 #[macro_export]
+#[expect(clippy::crate_in_macro_def)]
 macro_rules! extack_msg {
     ($extack:expr, $text:expr $(,)?) => {{
         const NAME: &::core::ffi::CStr = <crate::LocalModule as ::kernel::ModuleMetadata>::NAME;
@@ -221,6 +222,7 @@ macro_rules! extack_msg {
 ///
 /// [`ExtAck`]: crate::genetlink::ExtAck
 #[macro_export]
+#[expect(clippy::crate_in_macro_def)]
 macro_rules! extack_fmt {
     ($extack:expr, $($arg:tt)+) => {
         $crate::genetlink::ExtAck::set_fmt(

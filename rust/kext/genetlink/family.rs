@@ -295,7 +295,9 @@ impl MulticastGroup {
     /// Lets only those with `CAP_NET_ADMIN` in the user namespace of the network namespace join
     /// (`GENL_MCAST_CAP_NET_ADMIN`).
     pub const fn net_admin(mut self) -> Self {
-        self.0.flags |= 1 << 0;
+        const CAP_NET_ADMIN: u8 = 1;
+
+        self.0.flags |= CAP_NET_ADMIN;
         self
     }
 }

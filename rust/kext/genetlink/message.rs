@@ -372,19 +372,14 @@ impl AttrWriter<'_> {
 
         // SAFETY: By the type invariants. The writer is gone when `fill` returns, and `self` is
         // not used meanwhile.
-        let result = fill(&mut unsafe { AttrWriter::from_raw(self.skb) }).and_then(|done| {
-            Ok((
-                done,
-                u16::try_from(self.len() - start).map_err(|_| EMSGSIZE)?,
-            ))
-        });
-        match result {
+        let result = fill(&mut unsafe { AttrWriter::from_raw(self.skb) });
+        match result.and_then(|done| Ok((done, self.len_since(start)?))) {
             Ok((done, len)) => {
-                // SAFETY: The attribute's header is where the linear data ended before, aligned to
-                // four bytes as all attributes; the buffer has only grown since.
+                // SAFETY: The attribute, which begins with its length, is where the linear data
+                // ended before; the buffer has only grown since. In a dump, data may be unaligned.
                 unsafe {
-                    let nla = (*self.skb.as_ptr()).data.add(start as usize);
-                    (*nla.cast::<bindings::nlattr>()).nla_len = len;
+                    let nla_len = (*self.skb.as_ptr()).data.add(start as usize);
+                    nla_len.cast::<u16>().write_unaligned(len);
                 }
                 Ok(done)
             }
@@ -395,6 +390,13 @@ impl AttrWriter<'_> {
                 Err(e)
             }
         }
+    }
+
+    /// Returns how much was appended since there were `start` bytes in the buffer, if an attribute
+    /// can be that long.
+    fn len_since(&self, start: u32) -> Result<u16> {
+        let len = self.len().checked_sub(start).ok_or(EMSGSIZE)?;
+        u16::try_from(len).map_err(|_| EMSGSIZE)
     }
 
     /// Returns how many bytes are in the buffer.
@@ -501,7 +503,7 @@ mod tests {
             rec.nest(1, |nest| {
                 // Fits the buffer, not the length of the nest.
                 nest.put_bytes(1, &big[..0x8000])?;
-                nest.put_bytes(1, &big[..0x7ff0])
+                nest.put_bytes(1, &big[..0x7ff8])
             })
         });
         assert_eq!(result, Err(EMSGSIZE));
