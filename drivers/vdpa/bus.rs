@@ -17,7 +17,7 @@ use kext::bus::{
     UeventEnv, //
 };
 use vdpa::{
-    core::{
+    bus::{
         self,
         BoundDriver,
         Bus, //
@@ -27,7 +27,7 @@ use vdpa::{
 };
 
 /// The bus `vdpa`.
-pub(crate) static BUS: BusType = core::bus_type::<VdpaBus>(c"vdpa");
+pub(crate) static BUS: BusType = bus::bus_type::<VdpaBus>(c"vdpa");
 
 pub(crate) struct VdpaBus;
 
@@ -40,7 +40,7 @@ impl Bus for VdpaBus {
     /// Fails with `EINVAL` for a device that takes no size of queue at all, or with the error of
     /// the DMA layer or of the driver.
     fn probe(device: &Device<CoreInternal<'_>>) -> Result {
-        core::set_dma_mask(device)?;
+        bus::set_dma_mask(device)?;
         let (min, max) = (device.min_queue_size(), device.max_queue_size());
         if max < min {
             dev_err!(

@@ -16,14 +16,14 @@ use kernel::{
     prelude::*, //
 };
 use vdpa::{
-    config::{
-        InBuffer,
-        OutBuffer, //
-    },
-    core::{
+    bus::{
         Registered,
         Specification,
         Unregistered, //
+    },
+    config::{
+        InBuffer,
+        OutBuffer, //
     },
     Device,
     ManagementDevice,
@@ -153,7 +153,7 @@ kext::c_export! {
         // SAFETY: By the safety requirements.
         let (device, buf) =
             unsafe { (Device::<Normal>::from_raw(vdev), OutBuffer::from_raw(buf, len)) };
-        device.get_config(offset, buf);
+        device.read_config(offset, buf);
     }
 
     /// # Safety
@@ -168,7 +168,7 @@ kext::c_export! {
         // SAFETY: By the safety requirements.
         let (device, buf) =
             unsafe { (Device::<Normal>::from_raw(dev), InBuffer::from_raw(buf, length)) };
-        device.set_config(offset, buf);
+        device.write_config(offset, buf);
     }
 
     /// # Safety
@@ -177,6 +177,6 @@ kext::c_export! {
     unsafe extern "C" fn vdpa_set_status(vdev: *mut bindings::vdpa_device, status: u8) {
         // SAFETY: By the safety requirements.
         let device = unsafe { Device::<Normal>::from_raw(vdev) };
-        device.store_status(Status::from_bits(status));
+        device.set_status(Status::from_bits(status));
     }
 }

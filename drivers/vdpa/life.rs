@@ -16,7 +16,7 @@ use kernel::{
     warn_on, //
 };
 use vdpa::{
-    core::{
+    bus::{
         Registered,
         Specification,
         Unregistered, //

@@ -93,10 +93,9 @@ impl ManagementDevices {
 
     /// The one with this name: on the bus of this name, or on no bus at all.
     pub(crate) fn find(&self, bus: Option<&[u8]>, name: &[u8]) -> Option<&ManagementDevice> {
-        self.iter()
-            .find(|device| {
-                device.bus_name().map(CStr::to_bytes) == bus && device.name().to_bytes() == name
-            })
+        self.iter().find(|device| {
+            device.bus_name().map(CStr::to_bytes) == bus && device.name().to_bytes() == name
+        })
     }
 
     /// The one that made `device`.

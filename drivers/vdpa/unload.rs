@@ -68,7 +68,8 @@ impl Live {
 
     /// Waits until no device needs what `concerns` describes. Says so when that takes long.
     fn wait(&self, concerns: impl Fn(&Needs) -> bool) {
-        let count = |devices: &RBTree<usize, Needs>| devices.values().filter(|n| concerns(n)).count();
+        let count =
+            |devices: &RBTree<usize, Needs>| devices.values().filter(|n| concerns(n)).count();
         let mut devices = self.devices.lock();
         while count(&devices) != 0 {
             if self.wait_a_while(&mut devices) {
@@ -81,10 +82,7 @@ impl Live {
     }
 
     /// Waits for a release, at most 10 s unless a signal is pending. Whether the time was up.
-    fn wait_a_while(
-        &self,
-        devices: &mut MutexGuard<'_, RBTree<usize, Needs>>,
-    ) -> bool {
+    fn wait_a_while(&self, devices: &mut MutexGuard<'_, RBTree<usize, Needs>>) -> bool {
         match self
             .released
             .wait_interruptible_timeout(devices, msecs_to_jiffies(10_000))

@@ -314,9 +314,8 @@ impl<'a> BoundDriver<'a> {
         let driver = NonNull::new(unsafe { (*device.as_raw()).dev.driver })?;
         // SAFETY: Drivers of this bus are part of a `struct vdpa_driver`: only
         // `__vdpa_register_driver()` knows the bus type.
-        let driver = unsafe {
-            kernel::container_of!(driver.as_ptr(), bindings::vdpa_driver, driver)
-        };
+        let driver =
+            unsafe { kernel::container_of!(driver.as_ptr(), bindings::vdpa_driver, driver) };
         // INVARIANT: As just said.
         Some(Self {
             device,

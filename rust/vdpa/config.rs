@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Access to a device's configuration space, for the bus itself.
-//!
-//! Bus drivers go through `vdpa_get_config()` and its siblings, see [`Device::read_config`]; here is
-//! what these are made of.
+//! What `cf_lock` of a device guards: its configuration space, its status, the negotiation of
+//! features.
 
 use crate::{
-    device::Device,
+    device::{
+        call,
+        Device, //
+    },
     types::{
         Features,
+        ResetFlags,
         Status, //
     },
 };
@@ -63,6 +65,17 @@ impl OutBuffer<'_> {
     }
 }
 
+impl<'a> From<&'a mut [u8]> for OutBuffer<'a> {
+    fn from(buf: &'a mut [u8]) -> Self {
+        // INVARIANT: The slice is at least as long.
+        Self {
+            ptr: buf.as_mut_ptr().cast(),
+            len: u32::try_from(buf.len()).unwrap_or(u32::MAX),
+            _lifetime: PhantomData,
+        }
+    }
+}
+
 /// Memory that a caller wants written to the device.
 ///
 /// # Invariants
@@ -83,6 +96,17 @@ impl InBuffer<'_> {
         Self {
             ptr,
             len,
+            _lifetime: PhantomData,
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for InBuffer<'a> {
+    fn from(buf: &'a [u8]) -> Self {
+        // INVARIANT: The slice is at least as long.
+        Self {
+            ptr: buf.as_ptr().cast(),
+            len: u32::try_from(buf.len()).unwrap_or(u32::MAX),
             _lifetime: PhantomData,
         }
     }
@@ -167,26 +191,66 @@ impl Device {
         f(LockedConfig { device: self })
     }
 
-    /// `vdpa_get_config()`: fills the buffer from configuration space, beginning at `offset`.
-    pub fn get_config(&self, offset: u32, buf: OutBuffer<'_>) {
+    /// Reads configuration space from `offset` on. Takes `cf_lock`.
+    ///
+    /// Before features are negotiated this counts as the access of a legacy driver, see
+    /// [`with_legacy_config`](Device::with_legacy_config). What is outside of the space stays as
+    /// it was, or is whatever the parent does there.
+    pub fn read_config<'a>(&self, offset: u32, buf: impl Into<OutBuffer<'a>>) {
+        let buf = buf.into();
         self.with_legacy_config(|config| config.read_raw(offset, buf));
     }
 
-    /// `vdpa_set_config()`: writes the buffer to configuration space, beginning at `offset`.
-    pub fn set_config(&self, offset: u32, buf: InBuffer<'_>) {
+    /// Writes configuration space from `offset` on. Takes `cf_lock`.
+    pub fn write_config<'a>(&self, offset: u32, buf: impl Into<InBuffer<'a>>) {
+        let buf = buf.into();
         let _held = self.config_lock().write();
-        if let Some(set_config) = self.ops().set_config {
-            // SAFETY: The device is valid; by its invariant the buffer holds `len` bytes.
-            unsafe { set_config(self.as_raw(), offset, buf.ptr, buf.len) };
+        // The parent reads at most `len` bytes, which are valid by the invariant of the buffer.
+        call!(self, set_config(offset, buf.ptr, buf.len), ());
+    }
+
+    /// Sets the status; not for [`Status::RESET`], see [`reset`](Device::reset). Takes `cf_lock`.
+    pub fn set_status(&self, status: Status) {
+        let _held = self.config_lock().write();
+        call!(self, set_status(status.bits()), ());
+    }
+
+    /// Resets the device. Takes `cf_lock`. Fails with the parent's error.
+    pub fn reset(&self) -> Result {
+        self.reset_with(ResetFlags::NONE)
+    }
+
+    /// As [`reset`](Device::reset), with `flags`; a parent that knows no flags ignores them.
+    pub fn reset_with(&self, flags: ResetFlags) -> Result {
+        let _held = self.config_lock().write();
+        self.set_features_valid(false);
+        if flags != ResetFlags::NONE && self.ops().compat_reset.is_some() {
+            to_result(call!(self, compat_reset(flags.bits()), 0))
+        } else {
+            to_result(call!(self, reset(), 0))
         }
     }
 
-    /// `vdpa_set_status()`.
-    pub fn store_status(&self, status: Status) {
+    /// Sets the features that the driver accepts. Takes `cf_lock`. Fails with the parent's error.
+    pub fn set_driver_features(&self, features: Features) -> Result {
         let _held = self.config_lock().write();
-        if let Some(set_status) = self.ops().set_status {
-            // SAFETY: The device is valid.
-            unsafe { set_status(self.as_raw(), status.bits()) };
-        }
+        self.set_driver_features_unlocked(features)
+    }
+
+    /// As [`set_driver_features`](Device::set_driver_features), with `cf_lock` held for writing.
+    fn set_driver_features_unlocked(&self, features: Features) -> Result {
+        self.set_features_valid(true);
+        to_result(call!(self, set_driver_features(features.bits()), 0))
+    }
+
+    /// Whether features were set since the last reset; `cf_lock` must be held.
+    fn features_valid(&self) -> bool {
+        // SAFETY: By the type invariants; the lock keeps writers away.
+        unsafe { (&raw const (*self.as_raw()).features_valid).read() }
+    }
+
+    fn set_features_valid(&self, valid: bool) {
+        // SAFETY: By the type invariants; the callers hold `cf_lock` for writing.
+        unsafe { (&raw mut (*self.as_raw()).features_valid).write(valid) };
     }
 }

@@ -5,8 +5,8 @@
 //! # Locks
 //!
 //! `cf_lock` of the device guards its configuration space, its status and the negotiation of
-//! features. A method that takes it says so; all others call the parent without a lock, and the
-//! bus driver has to serialise them.
+//! features; what takes it is in [`config`](crate::config). All other methods call the parent
+//! without a lock, and the bus driver has to serialise them.
 
 use crate::types::{
     DeviceId,
@@ -46,17 +46,22 @@ pub struct Device<Ctx: device::DeviceContext = device::Normal>(
     PhantomData<Ctx>,
 );
 
-/// Calls an operation of the parent, or gives `$default` where the parent lacks it.
+/// Calls an operation of the parent, or gives `$default` where the parent lacks it. With `=> $wrap`,
+/// what the operation returns is wrapped in that.
 macro_rules! call {
     ($self:ident, $op:ident($($arg:expr),*), $default:expr) => {
+        call!($self, $op($($arg),*) => ::core::convert::identity, $default)
+    };
+    ($self:ident, $op:ident($($arg:expr),*) => $wrap:path, $default:expr) => {
         match $self.ops().$op {
             // SAFETY: By the type invariants the device is valid, and the table is the parent's
             // for this device.
-            Some(op) => unsafe { op($self.as_raw() $(, $arg)*) },
+            Some(op) => $wrap(unsafe { op($self.as_raw() $(, $arg)*) }),
             None => $default,
         }
     };
 }
+pub(crate) use call;
 
 impl<Ctx: device::DeviceContext> Device<Ctx> {
     /// The C structure.
@@ -174,67 +179,47 @@ impl Device {
     pub fn config_size(&self) -> usize {
         call!(self, get_config_size(), 0)
     }
+}
 
-    /// Reads configuration space from `offset` on. Takes `cf_lock`.
+impl Device {
+    /// The bound device.
     ///
-    /// Before features are negotiated this counts as the access of a legacy driver, which
-    /// negotiates none (virtio 1.3, section 7.4). What is outside of the space reads as 0, or as
-    /// whatever the parent does there.
-    pub fn read_config(&self, offset: u32, buf: &mut [u8]) {
-        // SAFETY: By the type invariants; the parent writes at most `len` bytes.
-        unsafe {
-            bindings::vdpa_get_config(self.as_raw(), offset, buf.as_mut_ptr().cast(), len_of(buf))
-        };
-    }
-
-    /// Writes configuration space from `offset` on. Takes `cf_lock`.
-    pub fn write_config(&self, offset: u32, buf: &[u8]) {
-        // SAFETY: By the type invariants; the parent reads at most `len` bytes.
-        unsafe {
-            bindings::vdpa_set_config(self.as_raw(), offset, buf.as_ptr().cast(), len_of(buf))
-        };
-    }
-
-    /// Sets the status; not for [`Status::RESET`], see [`reset`](Device::reset). Takes `cf_lock`.
-    pub fn set_status(&self, status: Status) {
-        // SAFETY: By the type invariants.
-        unsafe { bindings::vdpa_set_status(self.as_raw(), status.bits()) };
-    }
-
-    /// Resets the device. Takes `cf_lock`. Fails with the parent's error.
-    pub fn reset(&self) -> Result {
-        let _held = self.config_lock().write();
-        self.set_features_valid(false);
-        to_result(call!(self, reset(), 0))
-    }
-
-    /// Sets the features that the driver accepts. Takes `cf_lock`. Fails with the parent's error.
-    pub fn set_driver_features(&self, features: Features) -> Result {
-        let _held = self.config_lock().write();
-        self.set_driver_features_unlocked(features)
-    }
-
-    /// As [`set_driver_features`](Device::set_driver_features), with `cf_lock` held for writing.
-    pub(crate) fn set_driver_features_unlocked(&self, features: Features) -> Result {
-        self.set_features_valid(true);
-        to_result(call!(self, set_driver_features(features.bits()), 0))
-    }
-
-    /// Whether features were set since the last reset; `cf_lock` must be held.
-    pub(crate) fn features_valid(&self) -> bool {
-        // SAFETY: By the type invariants; the lock keeps writers away.
-        unsafe { (&raw const (*self.as_raw()).features_valid).read() }
-    }
-
-    fn set_features_valid(&self, valid: bool) {
-        // SAFETY: By the type invariants; the callers hold `cf_lock` for writing.
-        unsafe { (&raw mut (*self.as_raw()).features_valid).write(valid) };
+    /// # Safety
+    ///
+    /// A driver must be bound to the device for as long as the reference is used.
+    pub unsafe fn as_bound(&self) -> &Device<device::Bound> {
+        // SAFETY: `self` is valid, and by the safety requirements in the context `Bound`.
+        unsafe { Device::from_raw(self.as_raw()) }
     }
 }
 
-/// The length of a buffer as C wants it; no buffer of the kernel comes near 4 GiB.
-pub(crate) fn len_of(buf: &[u8]) -> u32 {
-    u32::try_from(buf.len()).unwrap_or(u32::MAX)
+impl Device<device::Bound> {
+    /// What the parent offers to its user beyond virtio, `VHOST_BACKEND_F_*`; nothing if it does
+    /// not tell.
+    pub fn backend_features(&self) -> Option<u64> {
+        call!(self, get_backend_features() => Some, None)
+    }
+
+    /// A number that changes with the configuration space, if the parent counts.
+    pub fn config_generation(&self) -> Option<u32> {
+        call!(self, get_generation() => Some, None)
+    }
+
+    /// Stops the device, so that it leaves memory alone and its state can be read. May sleep; not
+    /// at the same time as another change of the status.
+    ///
+    /// Fails with `EOPNOTSUPP` if the parent cannot, or with its error.
+    pub fn suspend(&self) -> Result {
+        to_result(call!(self, suspend(), EOPNOTSUPP.to_errno()))
+    }
+
+    /// Lets a suspended device go on. May sleep; not at the same time as another change of the
+    /// status.
+    ///
+    /// Fails with `EOPNOTSUPP` if the parent cannot, or with its error.
+    pub fn resume(&self) -> Result {
+        to_result(call!(self, resume(), EOPNOTSUPP.to_errno()))
+    }
 }
 
 impl<Ctx: device::DeviceContext> AsRef<device::Device<Ctx>> for Device<Ctx> {

@@ -6,6 +6,13 @@
 //! control path is a table of operations ([`struct vdpa_config_ops`]) in a *parent* driver. Bus
 //! drivers use a [`Device`] through these operations; parents implement them.
 //!
+//! To write
+//! - a bus driver: [`Driver`], [`module_vdpa_driver!`], and the operations of [`Device`];
+//! - a device: [`DeviceOps`], and [`ManagementOps`] with a [`ManagementRegistration`] if users make
+//!   and remove it by `vdpa dev`, else a [`Registration`].
+//!
+//! `samples/` has one of each.
+//!
 //! Everything here keeps to the C layouts and calls the C symbols of `vdpa.ko`, so modules built on
 //! it work with the C and the Rust build of that module, and beside C parents and C drivers.
 //!
@@ -13,17 +20,58 @@
 //!
 //! [`struct vdpa_config_ops`]: srctree/include/linux/vdpa.h
 
+pub mod bus;
+pub mod callback;
 pub mod config;
-pub mod core;
 pub mod device;
+pub mod driver;
+pub mod interrupts;
 pub mod management;
+pub mod manager;
+pub mod memory;
+pub mod ops;
+mod ops_table;
+mod ops_tests;
+pub mod parent;
+pub mod queue;
+pub mod registration;
+pub mod root_device;
+pub mod stats;
 pub mod types;
 
 pub use self::{
+    callback::{
+        CallbackGuard,
+        InterruptHandler, //
+    },
     device::Device,
+    driver::Driver,
+    interrupts::Interrupts,
     management::{
         DeviceConfig,
         ManagementDevice, //
     },
+    manager::{
+        ManagedDevice,
+        ManagementOps,
+        ManagementParams,
+        ManagementRegistration,
+        NewDevice, //
+    },
+    memory::*,
+    ops::DeviceOps,
+    parent::{
+        DeviceParams,
+        DmaDevice,
+        ParentDevice,
+        Setup, //
+    },
+    queue::*,
+    registration::Registration,
+    root_device::RootDevice,
+    stats::StatsWriter,
     types::*,
 };
+
+/// What messages of the kernel log begin with, where no device is named.
+const __LOG_PREFIX: &[u8] = b"vdpa\0";

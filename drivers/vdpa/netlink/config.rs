@@ -19,8 +19,7 @@ use super::{
 use crate::state;
 use kernel::prelude::*;
 use kext::{
-    extack_fmt,
-    extack_msg,
+    extack_fmt, extack_msg,
     genetlink::{
         AttrWriter,
         CommandFlags,
@@ -146,10 +145,7 @@ fn fill_block(config: &LockedConfig<'_>, record: &mut AttrWriter<'_>) -> Result 
             attr::BLK_MAX_DISCARD_SEC,
             u32::from_le(blk.max_discard_sectors),
         )?;
-        record.put_u32(
-            attr::BLK_MAX_DISCARD_SEG,
-            u32::from_le(blk.max_discard_seg),
-        )?;
+        record.put_u32(attr::BLK_MAX_DISCARD_SEG, u32::from_le(blk.max_discard_seg))?;
         record.put_u32(
             attr::BLK_DISCARD_SEC_ALIGN,
             u32::from_le(blk.discard_sector_alignment),
@@ -189,11 +185,7 @@ impl Handler for Set {
         let device = find_device(req)?;
         let manager = managed(managers.owner_of(&device), req.extack())?;
         if !manager.classes().has(DeviceId::NET) {
-            extack_fmt!(
-                req.extack(),
-                "{} device not supported",
-                device.name()
-            );
+            extack_fmt!(req.extack(), "{} device not supported", device.name());
             return Err(EOPNOTSUPP);
         }
         let given = parse_config(req)?;

@@ -16,8 +16,7 @@ use super::{
 use crate::state;
 use kernel::prelude::*;
 use kext::{
-    extack_fmt,
-    extack_msg,
+    extack_fmt, extack_msg,
     genetlink::{
         AttrWriter,
         CommandFlags,
@@ -59,10 +58,7 @@ impl Handler for New {
         let state = state::get()?;
         let managers = state.management.write();
         let manager = management::find(&managers, req).inspect_err(|_| {
-            extack_msg!(
-                req.extack(),
-                "Fail to find the specified management device"
-            );
+            extack_msg!(req.extack(), "Fail to find the specified management device");
         })?;
         check_support(&config, manager, req.extack())?;
         let name = Name::new(name, req.extack())?;
@@ -128,11 +124,7 @@ fn check_features(config: &DeviceConfig, extack: ExtAck<'_>) -> Result {
 ///
 /// Fails with `EOPNOTSUPP` for an attribute that it does not take, and with `EINVAL` for attributes
 /// of a network device where it makes none, or features that could be those of several types.
-fn check_support(
-    config: &DeviceConfig,
-    manager: &ManagementDevice,
-    extack: ExtAck<'_>,
-) -> Result {
+fn check_support(config: &DeviceConfig, manager: &ManagementDevice, extack: ExtAck<'_>) -> Result {
     let unknown = config.mask() & !manager.attribute_mask();
     if unknown != 0 {
         refuse_attributes(unknown, extack);

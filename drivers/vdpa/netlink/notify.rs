@@ -39,14 +39,11 @@ pub(crate) fn added(manager: &ManagementDevice, device: &Device) {
 
 /// A device is off the bus.
 pub(crate) fn removed(manager: &ManagementDevice, device: &Device) {
-    send(
-        command(bindings::vdpa_command_VDPA_CMD_DEV_DEL),
-        |record| {
-            management::fill_handle(manager, record)?;
-            record.put_string(attr::DEV_NAME, device.name())?;
-            record.put_u32(attr::DEV_ID, device.device_id().get())
-        },
-    );
+    send(command(bindings::vdpa_command_VDPA_CMD_DEV_DEL), |record| {
+        management::fill_handle(manager, record)?;
+        record.put_string(attr::DEV_NAME, device.name())?;
+        record.put_u32(attr::DEV_ID, device.device_id().get())
+    });
 }
 
 /// The configuration of a device was changed.

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Virtqueues: their numbers and states, and what a bus driver does with them.
+//!
+//! # Serialisation
+//!
+//! The parent is called without any lock of the bus. Except for [`Device::kick`] and
+//! [`Device::kick_with_data`], which may run in any context and at any time, a bus driver must not
+//! call two of these operations, or one of them and a change of the status, at the same time. All
+//! but the kicks may sleep.
+
+use crate::device::{
+    call,
+    Device, //
+};
+use kernel::{
+    cpumask::{
+        Cpumask,
+        CpumaskVar, //
+    },
+    device::Bound,
+    error::to_result,
+    prelude::*, //
+};
+use vdpa_bindings as bindings;
+
+/// The number of a virtqueue.
+///
+/// Nothing says that the device has a queue of this number: a parent has to look it up.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueueIndex(u16);
+
+impl QueueIndex {
+    /// The queue with this number.
+    pub const fn new(index: u16) -> Self {
+        Self(index)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The number, to look the queue up in a slice.
+    pub fn to_usize(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Where the three parts of a virtqueue are, in the address space of its group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueAddresses {
+    /// Descriptor table, or descriptor ring.
+    pub descriptors: u64,
+    /// Available ring, or driver event suppression.
+    pub driver: u64,
+    /// Used ring, or device event suppression.
+    pub device: u64,
+}
+
+/// How far the device got in a packed virtqueue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedState {
+    /// The driver's ring wrap counter, as the device saw it last.
+    pub avail_wrap: bool,
+    /// The next descriptor to look at, below 2^15.
+    pub avail_index: u16,
+    /// The device's ring wrap counter.
+    pub used_wrap: bool,
+    /// The next descriptor to write as used, below 2^15.
+    pub used_index: u16,
+}
+
+/// How far the device got in a virtqueue, `struct vdpa_vq_state` in C.
+///
+/// Whether the queue is split or packed is not part of it: that is what `VIRTIO_F_RING_PACKED`,
+/// when negotiated, says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueState([u16; 2]);
+
+impl QueueState {
+    /// The state of a split queue: the available index at which the device goes on.
+    pub const fn split(avail_index: u16) -> Self {
+        Self([avail_index, 0])
+    }
+
+    /// The state of a packed queue. Bits of an index above the fifteenth are lost.
+    pub fn packed(state: PackedState) -> Self {
+        let word = |wrap: bool, index: u16| (index << 1) | u16::from(wrap);
+        Self([
+            word(state.avail_wrap, state.avail_index),
+            word(state.used_wrap, state.used_index),
+        ])
+    }
+
+    /// The available index, if the queue is split.
+    pub const fn as_split(self) -> u16 {
+        let Self([avail, _]) = self;
+        avail
+    }
+
+    /// The state, if the queue is packed.
+    pub const fn as_packed(self) -> PackedState {
+        let Self([avail, used]) = self;
+        PackedState {
+            avail_wrap: avail & 1 != 0,
+            avail_index: avail >> 1,
+            used_wrap: used & 1 != 0,
+            used_index: used >> 1,
+        }
+    }
+
+    pub(crate) fn from_raw(raw: bindings::vdpa_vq_state) -> Self {
+        // SAFETY: Both are four bytes, and every value of them is a valid `[u16; 2]`: the bit
+        // fields of the packed form are allocated from the lowest bit of two `u16`.
+        Self(unsafe { core::mem::transmute::<bindings::vdpa_vq_state, [u16; 2]>(raw) })
+    }
+
+    pub(crate) fn into_raw(self) -> bindings::vdpa_vq_state {
+        // SAFETY: As in `from_raw`: every value of these bytes is a valid union.
+        unsafe { core::mem::transmute::<[u16; 2], bindings::vdpa_vq_state>(self.0) }
+    }
+}
+
+/// What a driver says with a kick when `VIRTIO_F_NOTIFICATION_DATA` is negotiated (virtio 1.3,
+/// section 4.1.5.2).
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotificationData(u32);
+
+impl NotificationData {
+    /// The queue in the lower half, and in the upper one the next available index of a split
+    /// queue, or the next offset of a packed one with the wrap counter in the highest bit.
+    pub fn new(queue: QueueIndex, next: u16) -> Self {
+        Self(u32::from(next) << 16 | u32::from(queue.get()))
+    }
+
+    /// From the 32 bits that go over the wire.
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// The 32 bits that go over the wire.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The queue that is kicked.
+    pub const fn queue(self) -> QueueIndex {
+        let [low, high, _, _] = self.0.to_le_bytes();
+        QueueIndex(u16::from_le_bytes([low, high]))
+    }
+
+    /// The next available index, or offset and wrap counter.
+    pub const fn next(self) -> u16 {
+        let [_, _, low, high] = self.0.to_le_bytes();
+        u16::from_le_bytes([low, high])
+    }
+}
+
+/// Physical memory that kicks a virtqueue when it is written; it can be mapped into user space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotificationArea {
+    address: u64,
+    size: u64,
+}
+
+impl NotificationArea {
+    /// `size` bytes from a physical address on.
+    ///
+    /// # Safety
+    ///
+    /// User space may get hold of the memory: as long as the device is on the bus, it must be
+    /// registers of the device, or of nobody, to which anyone may write anything.
+    pub const unsafe fn new(address: u64, size: u64) -> Self {
+        Self { address, size }
+    }
+
+    /// The physical address.
+    pub const fn address(self) -> u64 {
+        self.address
+    }
+
+    /// The size in bytes.
+    pub const fn size(self) -> u64 {
+        self.size
+    }
+}
+
+impl Device<Bound> {
+    /// Tells the device where a queue is. Fails with the parent's error.
+    pub fn set_queue_addresses(&self, queue: QueueIndex, at: &QueueAddresses) -> Result {
+        to_result(call!(
+            self,
+            set_vq_address(queue.get(), at.descriptors, at.driver, at.device),
+            EOPNOTSUPP.to_errno()
+        ))
+    }
+
+    /// Sets the number of entries of a queue.
+    pub fn set_queue_size(&self, queue: QueueIndex, entries: u32) {
+        call!(self, set_vq_num(queue.get(), entries), ())
+    }
+
+    /// The number of entries of a queue; nothing if the parent cannot tell.
+    pub fn queue_size(&self, queue: QueueIndex) -> Option<u16> {
+        call!(self, get_vq_size(queue.get()) => Some, None)
+    }
+
+    /// The alignment that the device asks of queues, in bytes.
+    pub fn queue_align(&self) -> u32 {
+        call!(self, get_vq_align(), 1)
+    }
+
+    /// Lets the device process a queue, or stops it.
+    pub fn set_queue_ready(&self, queue: QueueIndex, ready: bool) {
+        call!(self, set_vq_ready(queue.get(), ready), ())
+    }
+
+    /// Whether the device processes a queue.
+    pub fn queue_ready(&self, queue: QueueIndex) -> bool {
+        call!(self, get_vq_ready(queue.get()), false)
+    }
+
+    /// Sets where the device goes on in a queue. Fails with the parent's error.
+    pub fn set_queue_state(&self, queue: QueueIndex, state: QueueState) -> Result {
+        let raw = state.into_raw();
+        to_result(call!(
+            self,
+            set_vq_state(queue.get(), &raw),
+            EOPNOTSUPP.to_errno()
+        ))
+    }
+
+    /// Where the device goes on in a queue. Fails with the parent's error.
+    pub fn queue_state(&self, queue: QueueIndex) -> Result<QueueState> {
+        let mut raw = QueueState::default().into_raw();
+        to_result(call!(
+            self,
+            get_vq_state(queue.get(), &mut raw),
+            EOPNOTSUPP.to_errno()
+        ))?;
+        Ok(QueueState::from_raw(raw))
+    }
+
+    /// Tells the device that there are new buffers in a queue. Any context, also atomic.
+    pub fn kick(&self, queue: QueueIndex) {
+        call!(self, kick_vq(queue.get()), ())
+    }
+
+    /// As [`kick`](Self::kick), with data. Any context, also atomic.
+    ///
+    /// Fails with `EOPNOTSUPP` if the parent does not take data.
+    pub fn kick_with_data(&self, data: NotificationData) -> Result {
+        call!(self, kick_vq_with_data(data.bits()) => Ok, Err(EOPNOTSUPP))
+    }
+
+    /// The memory by which a queue can be kicked, if there is any.
+    pub fn notification_area(&self, queue: QueueIndex) -> Option<NotificationArea> {
+        let raw = call!(self, get_vq_notification(queue.get()) => Some, None)?;
+        (raw.size != 0).then_some(NotificationArea {
+            address: raw.addr,
+            size: raw.size,
+        })
+    }
+
+    /// The interrupt of a queue, if it has one of its own. It does not change after `DRIVER_OK`.
+    pub fn queue_irq(&self, queue: QueueIndex) -> Option<u32> {
+        let irq = call!(self, get_vq_irq(queue.get()) => Some, None)?;
+        u32::try_from(irq).ok()
+    }
+
+    /// Chooses the CPUs on which the interrupt of a queue is handled, or gives up the choice.
+    ///
+    /// Fails with `EOPNOTSUPP` if the parent cannot, or with its error.
+    pub fn set_queue_affinity(&self, queue: QueueIndex, cpus: Option<&Cpumask>) -> Result {
+        let mask = cpus.map_or(core::ptr::null_mut(), Cpumask::as_raw);
+        to_result(call!(
+            self,
+            set_vq_affinity(queue.get(), mask.cast_const()),
+            EOPNOTSUPP.to_errno()
+        ))
+    }
+
+    /// A copy of the CPUs on which the interrupt of a queue is handled, if the parent can tell.
+    ///
+    /// # Safety
+    ///
+    /// Nothing may change the status of the device meanwhile: parents keep the mask with the
+    /// interrupt, which goes with `DRIVER_OK`.
+    pub unsafe fn queue_affinity(&self, queue: QueueIndex) -> Result<Option<CpumaskVar>> {
+        let mask = call!(self, get_vq_affinity(queue.get()), core::ptr::null());
+        if mask.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: The parent gives a valid mask, which stays by the safety requirements.
+        Ok(Some(CpumaskVar::try_clone(unsafe {
+            Cpumask::from_raw(mask)
+        })?))
+    }
+}
+
+#[kunit_tests(rvdpa_queue)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn split_state_is_the_first_word() {
+        let raw = QueueState::split(0xfffe).into_raw();
+        // SAFETY: All variants of the union are plain numbers.
+        let avail = unsafe { raw.__bindgen_anon_1.split.avail_index };
+        assert_eq!(avail, 0xfffe);
+        assert_eq!(QueueState::from_raw(raw).as_split(), 0xfffe);
+    }
+
+    #[test]
+    fn packed_state_is_as_the_c_bit_fields() {
+        let state = PackedState {
+            avail_wrap: true,
+            avail_index: 0x7ffe,
+            used_wrap: false,
+            used_index: 0x1234,
+        };
+        let raw = QueueState::packed(state).into_raw();
+        // SAFETY: All variants of the union are plain numbers.
+        let packed = unsafe { raw.__bindgen_anon_1.packed };
+        assert_eq!(packed.last_avail_counter(), 1);
+        assert_eq!(packed.last_avail_idx(), 0x7ffe);
+        assert_eq!(packed.last_used_counter(), 0);
+        assert_eq!(packed.last_used_idx(), 0x1234);
+        assert!(QueueState::from_raw(raw).as_packed() == state);
+    }
+
+    #[test]
+    fn an_index_above_15_bits_does_not_reach_its_neighbours() {
+        let state = QueueState::packed(PackedState {
+            avail_wrap: false,
+            avail_index: 0x8001,
+            used_wrap: true,
+            used_index: 0,
+        });
+        assert_eq!(state.as_packed().avail_index, 1);
+        assert!(!state.as_packed().avail_wrap);
+        assert!(state.as_packed().used_wrap);
+    }
+
+    #[test]
+    fn notification_data() {
+        let data = NotificationData::new(QueueIndex::new(3), 0x8005);
+        assert_eq!(data.bits(), 0x8005_0003);
+        assert!(data.queue() == QueueIndex::new(3));
+        assert_eq!(data.next(), 0x8005);
+    }
+}
