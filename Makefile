@@ -5,7 +5,7 @@
 STACK ?= both
 export KDIR MIRROR DESTDIR
 
-.PHONY: help modules demo check shell lint doc rust-analyzer install clean clean-cache
+.PHONY: help modules demo check bench shell lint doc rust-analyzer install clean clean-cache
 
 help:
 	@echo "The Linux vDPA stack in Rust. What make does here:"
@@ -13,6 +13,7 @@ help:
 	@echo "  demo           boot a VM, make a vDPA device, run a QEMU guest on it"
 	@echo "  check          all tests, in VMs; STACK=rust or STACK=c for one stack,"
 	@echo "                 ONLY=NAME for one test program"
+	@echo "  bench          what things cost, in instructions, C and Rust side by side"
 	@echo "  shell          an interactive VM with the modules and the tools in it;"
 	@echo "                 STACK=c with the C modules"
 	@echo "  modules        compile the modules, for the stock Debian kernel"
@@ -33,8 +34,8 @@ modules:
 	@tools/modules build
 lint doc rust-analyzer install:
 	@tools/modules $@
-demo:
-	@tools/demo
+demo bench:
+	@tools/$@
 check:
 	@tools/check $(STACK) $(if $(ONLY),--only $(ONLY))
 shell:

@@ -22,3 +22,34 @@
 #include <uapi/linux/virtio_net.h>
 
 #include "vdpa_trace.h"
+
+/* The layout as C has it, for layout.rs. */
+#define SIZE_OF(type) const size_t RUST_CONST_HELPER_SIZE_OF_##type = sizeof(struct type)
+#define OFFSET_OF(type, field) \
+	const size_t RUST_CONST_HELPER_OFFSET_OF_##type##_##field = offsetof(struct type, field)
+SIZE_OF(vdpa_device);
+SIZE_OF(vdpa_config_ops);
+SIZE_OF(vdpa_driver);
+SIZE_OF(vdpa_mgmt_dev);
+SIZE_OF(vdpa_mgmtdev_ops);
+SIZE_OF(vdpa_dev_set_config);
+SIZE_OF(vdpa_callback);
+SIZE_OF(vdpa_notification_area);
+SIZE_OF(vdpa_iova_range);
+SIZE_OF(vdpa_vq_state);
+SIZE_OF(vdpa_map_file);
+SIZE_OF(vhost_iotlb);
+SIZE_OF(vhost_iotlb_map);
+SIZE_OF(virtio_net_config);
+SIZE_OF(virtio_blk_config);
+OFFSET_OF(vdpa_device, config);
+OFFSET_OF(vdpa_device, cf_lock);
+OFFSET_OF(vdpa_device, features_valid);
+OFFSET_OF(vdpa_device, mdev);
+OFFSET_OF(vdpa_device, nas);
+OFFSET_OF(vdpa_config_ops, free);
+OFFSET_OF(vdpa_driver, probe);
+OFFSET_OF(vdpa_mgmt_dev, max_supported_vqs);
+OFFSET_OF(vdpa_dev_set_config, mask);
+OFFSET_OF(vhost_iotlb_map, opaque);
+OFFSET_OF(vhost_iotlb, nmaps);

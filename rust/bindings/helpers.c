@@ -30,19 +30,3 @@ void rvdpa_helper_wait_for_rcu_tasks(void)
 {
 	synchronize_rcu_tasks();
 }
-
-/* The layout as the C compiler has it, to check the bindings against. */
-size_t rvdpa_helper_sizeof_vdpa_device(void)
-{
-	return sizeof(struct vdpa_device);
-}
-
-size_t rvdpa_helper_offsetof_vdpa_device_nas(void)
-{
-	return offsetof(struct vdpa_device, nas);
-}
-
-size_t rvdpa_helper_sizeof_vdpa_config_ops(void)
-{
-	return sizeof(struct vdpa_config_ops);
-}

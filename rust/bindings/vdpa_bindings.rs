@@ -51,4 +51,6 @@ mod helpers {
     ));
 }
 
+mod layout;
+
 pub use raw::*;
