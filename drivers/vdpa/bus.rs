@@ -53,7 +53,7 @@ impl Bus for VdpaBus {
             return Ok(());
         };
         let result = driver.probe();
-        trace::vdpa_dev_probe(device.name(), driver.name(), trace::errno(&result));
+        trace::dev_probe(device, driver.name(), &result);
         result
     }
 
@@ -66,7 +66,8 @@ impl Bus for VdpaBus {
     /// A device that was in use must not touch memory any more: it is reset.
     ///
     /// (C does nothing here: a device in a guest's hands goes on with DMA while the next kernel
-    /// starts.)
+    /// starts.) A parent in user space, as those of VDUSE, has the time that it was given for an
+    /// answer.
     fn shutdown(device: &Device<CoreInternal<'_>>) {
         let Some(driver) = BoundDriver::of(device) else {
             return;
@@ -88,7 +89,7 @@ impl Bus for VdpaBus {
         env.add(&alias)
     }
 
-    fn freed(index: u32, address: usize) {
-        life::freed(index, address);
+    fn freed(index: u32) {
+        life::freed(index);
     }
 }

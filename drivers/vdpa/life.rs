@@ -29,23 +29,20 @@ use vdpa::{
 pub(crate) fn allocate(spec: &Specification<'_>) -> Result<DeviceRef> {
     let state = state::get()?;
     let blank = spec.allocate()?;
-    let address = blank.address();
     let index = state.indices.alloc()?;
     state
         .live
-        .add(address, spec.release_needs())
+        .add(index, spec.release_needs())
         .and_then(|()| blank.initialise::<VdpaBus>(&BUS, index))
-        .inspect_err(|_| {
-            state.live.remove(address);
-            state.indices.free(index);
-        })
+        .inspect_err(|_| freed(index))
 }
 
-/// A device was freed that had this index and address.
-pub(crate) fn freed(index: u32, address: usize) {
+/// A device that had this index was freed.
+pub(crate) fn freed(index: u32) {
     if let Ok(state) = state::get() {
+        // In this order: nobody else may have the index while it is in the list.
+        state.live.remove(index);
         state.indices.free(index);
-        state.live.remove(address);
     }
 }
 
@@ -59,6 +56,10 @@ pub(crate) fn register_managed(device: Unregistered<'_>, queues: u32) -> Result 
         return Err(EINVAL);
     }
     let (vdev, manager) = (device.device(), device.manager());
+    if let Some(manager) = manager {
+        let live = &state::get()?.live;
+        live.add_need(device.index(), manager.operations_address());
+    }
     register(device, queues)?;
     if let Some(manager) = manager {
         notify::added(manager, vdev);
@@ -85,12 +86,7 @@ fn register(device: Unregistered<'_>, queues: u32) -> Result {
             drop(kept);
         }
     }
-    trace::vdpa_dev_add(
-        vdev.name(),
-        vdev.device_id().get(),
-        queues,
-        trace::errno(&result),
-    );
+    trace::dev_add(vdev, queues, &result);
     result
 }
 
@@ -115,7 +111,7 @@ pub(crate) fn unregister_unmanaged(device: Registered<'_>) {
 }
 
 fn unregister(device: Registered<'_>) {
-    trace::vdpa_dev_del(device.device().name());
+    trace::dev_del(device.device());
     if let Ok(state) = state::get() {
         let kept = state.registry.lock().remove(device.device());
         drop(kept);

@@ -6,7 +6,8 @@
 //! usual client.
 //!
 //! Commands run beside each other (`parallel_ops`): one that waits, such as the removal of a device
-//! that is in use, does not hold up other families. [`State::management`](crate::state::State)
+//! that is in use, does not hold up the commands of other families. (It does hold up a family that
+//! comes or goes, as any command does.) [`State::management`](crate::state::State)
 //! orders those that change something.
 
 mod attr;
@@ -121,7 +122,7 @@ impl<T: Handler> Command for Traced<T> {
 impl<T: Handler> DoCommand for Traced<T> {
     fn doit(req: &Request<'_>) -> Result {
         let result = T::handle(req);
-        trace::vdpa_nl_cmd(Self::CMD, false, trace::errno(&result));
+        trace::nl_cmd(Self::CMD, false, &result);
         result
     }
 }
@@ -131,7 +132,7 @@ impl<T: Lister> DumpCommand for Traced<T> {
 
     fn dumpit(dump: &mut Dump<'_, u64>) -> Result {
         let result = T::list(dump);
-        trace::vdpa_nl_cmd(Self::CMD, true, trace::errno(&result));
+        trace::nl_cmd(Self::CMD, true, &result);
         result
     }
 }

@@ -89,6 +89,10 @@ impl ManagementDevices {
     /// Removes one.
     pub(crate) fn remove(&mut self, device: &ManagementDevice) {
         self.entries.retain(|entry| entry.device != device);
+        if self.entries.is_empty() {
+            // The state is never dropped, so what it allocated must not outlast its use.
+            self.entries = KVec::new();
+        }
     }
 
     /// The one with this name: on the bus of this name, or on no bus at all.

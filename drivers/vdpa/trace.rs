@@ -3,27 +3,53 @@
 //! Tracepoints: `/sys/kernel/tracing/events/vdpa`, see `include/vdpa_trace.h`.
 
 use kernel::prelude::*;
+use vdpa::Device;
 
 kext::tracepoints! {
     use vdpa_bindings;
 
     /// A device appeared on the bus, or failed to.
-    pub(crate) fn vdpa_dev_add(name: &CStr, device_id: u32, nvqs: u32, ret: i32);
+    fn vdpa_dev_add(name: &CStr, device_id: u32, nvqs: u32, ret: i32);
 
     /// A device is about to leave the bus.
-    pub(crate) fn vdpa_dev_del(name: &CStr);
+    fn vdpa_dev_del(name: &CStr);
 
     /// A driver's probe ended.
-    pub(crate) fn vdpa_dev_probe(name: &CStr, driver: &CStr, ret: i32);
+    fn vdpa_dev_probe(name: &CStr, driver: &CStr, ret: i32);
 
     /// A netlink command, or one step of a dump, ended.
-    pub(crate) fn vdpa_nl_cmd(cmd: u8, dump: bool, ret: i32);
+    fn vdpa_nl_cmd(cmd: u8, dump: bool, ret: i32);
+}
+
+pub(crate) fn dev_add(device: &Device, queues: u32, result: &Result) {
+    if vdpa_dev_add_enabled() {
+        let id = device.device_id().get();
+        vdpa_dev_add(device.name(), id, queues, errno(result));
+    }
+}
+
+pub(crate) fn dev_del(device: &Device) {
+    if vdpa_dev_del_enabled() {
+        vdpa_dev_del(device.name());
+    }
+}
+
+pub(crate) fn dev_probe(device: &Device, driver: &CStr, result: &Result) {
+    if vdpa_dev_probe_enabled() {
+        vdpa_dev_probe(device.name(), driver, errno(result));
+    }
+}
+
+pub(crate) fn nl_cmd(cmd: u8, dump: bool, result: &Result) {
+    if vdpa_nl_cmd_enabled() {
+        vdpa_nl_cmd(cmd, dump, errno(result));
+    }
 }
 
 /// A result as C tells it.
-pub(crate) fn errno<T>(result: &Result<T>) -> i32 {
+fn errno(result: &Result) -> i32 {
     match result {
-        Ok(_) => 0,
+        Ok(()) => 0,
         Err(e) => e.to_errno(),
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! # Locks
 //!
-//! In this order:
+//! In this order, after the locks of parents that come and go (the device lock of their own bus):
 //!
 //! 1. `State::management`, `vdpa_dev_lock` in C: held for writing while a device is made or
 //!    removed, drivers' probe and remove included; for reading while netlink reports devices.

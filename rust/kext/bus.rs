@@ -22,7 +22,11 @@ unsafe impl Sync for BusType {}
 
 impl BusType {
     /// Wraps the C structure.
-    pub const fn new(bus: bindings::bus_type) -> Self {
+    ///
+    /// # Safety
+    ///
+    /// Its name must be a static string, and all else null or what the driver core expects there.
+    pub const unsafe fn new(bus: bindings::bus_type) -> Self {
         Self(Opaque::new(bus))
     }
 

@@ -11,7 +11,6 @@ use kernel::{
     sync::atomic::{
         ordering::{
             Acquire,
-            Relaxed,
             Release, //
         },
         Atomic, //
@@ -55,7 +54,7 @@ impl<T> StaticCell<T> {
         Error: From<E>,
     {
         self.state
-            .cmpxchg(EMPTY, BUSY, Relaxed)
+            .cmpxchg(EMPTY, BUSY, Acquire)
             .map_err(|_| EBUSY)?;
         // SAFETY: By the type invariant this task has exclusive access. The place is static, so
         // the value is pinned; on failure the cell stays empty.

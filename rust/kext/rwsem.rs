@@ -142,29 +142,28 @@ impl<T> RwSemaphore<T> {
 
     /// Waits, uninterruptibly, until no writer holds the semaphore.
     pub fn read(&self) -> ReadGuard<'_, T> {
-        let held = self.sem.read();
         ReadGuard {
-            // SAFETY: While it is held for reading, there are only shared references.
-            data: unsafe { &*self.data.get() },
-            _held: held,
+            _held: self.sem.read(),
+            lock: self,
         }
     }
 
     /// Waits, uninterruptibly, until nobody else holds the semaphore.
     pub fn write(&self) -> WriteGuard<'_, T> {
-        let held = self.sem.write();
         WriteGuard {
-            // SAFETY: While it is held for writing, nobody else has a reference.
-            data: unsafe { &mut *self.data.get() },
-            _held: held,
+            _held: self.sem.write(),
+            lock: self,
         }
     }
 }
 
+// The guards do not hold the references that they give: those would count as used until the guard
+// is gone, after the semaphore was released.
+
 /// Shared access to the value of an [`RwSemaphore`].
 #[must_use = "the semaphore is released when the guard is dropped"]
 pub struct ReadGuard<'a, T> {
-    data: &'a T,
+    lock: &'a RwSemaphore<T>,
     _held: RawReadGuard<'a>,
 }
 
@@ -172,14 +171,15 @@ impl<T> Deref for ReadGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.data
+        // SAFETY: While it is held for reading, there are only shared references.
+        unsafe { &*self.lock.data.get() }
     }
 }
 
 /// Exclusive access to the value of an [`RwSemaphore`].
 #[must_use = "the semaphore is released when the guard is dropped"]
 pub struct WriteGuard<'a, T> {
-    data: &'a mut T,
+    lock: &'a RwSemaphore<T>,
     _held: RawWriteGuard<'a>,
 }
 
@@ -187,13 +187,15 @@ impl<T> Deref for WriteGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.data
+        // SAFETY: While it is held for writing, nobody else has a reference.
+        unsafe { &*self.lock.data.get() }
     }
 }
 
 impl<T> DerefMut for WriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.data
+        // SAFETY: While it is held for writing, nobody else has a reference.
+        unsafe { &mut *self.lock.data.get() }
     }
 }
 

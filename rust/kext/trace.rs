@@ -36,8 +36,9 @@ plain_arguments!(bool u8 u16 u32 u64 i32 i64);
 
 /// Declares functions for tracepoints that the bindings crate `$bindings` knows.
 ///
-/// As `kernel::tracepoint::declare_trace!`, which knows the kernel's own tracepoints only. While the
-/// tracepoint is off a call costs a patched-out jump and its arguments.
+/// As `kernel::tracepoint::declare_trace!`, which knows the kernel's own tracepoints only; and the
+/// question whether one is on (`NAME_enabled()`, a patched-out jump while it is off) is separate from
+/// the call, so that making the arguments costs nothing then.
 ///
 /// A tracepoint must take each `const char *` as a string that is only valid during the call.
 #[macro_export]
@@ -45,29 +46,28 @@ macro_rules! tracepoints {
     (use $bindings:ident; $(
         $(#[$meta:meta])*
         $pub:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?);
-    )*) => {$(
-        $(#[$meta])*
+    )*) => {$(::kernel::macros::paste! {
+        /// Whether somebody listens, so that the arguments are worth making.
         #[inline(always)]
-        $pub fn $name($($arg: $ty),*) {
-            ::kernel::macros::paste! {
-                // SAFETY: The key of a tracepoint may always be queried.
-                let enabled = unsafe {
-                    ::kernel::jump_label::static_branch_unlikely!(
-                        $bindings::[< __tracepoint_ $name >],
-                        ::kernel::bindings::tracepoint,
-                        key
-                    )
-                };
-                if enabled {
-                    // SAFETY: The arguments are valid during the call, which only reads them.
-                    unsafe {
-                        $bindings::[< rust_do_trace_ $name >](
-                            $($crate::trace::Argument::raw($arg)),*
-                        )
-                    };
-                }
+        $pub fn [< $name _enabled >]() -> bool {
+            // SAFETY: The key of a tracepoint may always be queried.
+            unsafe {
+                ::kernel::jump_label::static_branch_unlikely!(
+                    $bindings::[< __tracepoint_ $name >],
+                    ::kernel::bindings::tracepoint,
+                    key
+                )
             }
         }
-    )*};
+
+        $(#[$meta])*
+        #[inline]
+        $pub fn $name($($arg: $ty),*) {
+            // SAFETY: The arguments are valid during the call, which only reads them.
+            unsafe {
+                $bindings::[< rust_do_trace_ $name >]($($crate::trace::Argument::raw($arg)),*)
+            };
+        }
+    })*};
 }
 pub use tracepoints;

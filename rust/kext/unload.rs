@@ -13,7 +13,8 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A module that is being unloaded: its exit function has run, its memory is still there.
+/// A module that is being unloaded: its exit function has run if its init function succeeded, and
+/// its memory is still there.
 ///
 /// # Invariants
 ///
@@ -22,6 +23,12 @@ use kernel::{
 pub struct GoingModule(Opaque<bindings::module>);
 
 impl GoingModule {
+    /// The module's name.
+    pub fn name(&self) -> &CStr {
+        // SAFETY: By the type invariant; the name is an array that ends with a NUL.
+        unsafe { CStr::from_char_ptr((&raw const (*self.0.get()).name).cast()) }
+    }
+
     /// Whether `address` lies in the module's code or data.
     pub fn contains(&self, address: usize) -> bool {
         // SAFETY: By the type invariant; the address is only compared.
@@ -58,6 +65,9 @@ impl<T: OnUnload> Notifier<T> {
                 unsafe {
                     slot.write(bindings::notifier_block {
                         notifier_call: Some(Self::callback),
+                        // Before tracing, static branches and the like are taken down for code
+                        // that may still run.
+                        priority: c_int::MAX,
                         ..pin_init::zeroed()
                     })
                 };

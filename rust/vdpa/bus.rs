@@ -147,11 +147,6 @@ pub struct Blank<'a> {
 }
 
 impl Blank<'_> {
-    /// The address that the device will have.
-    pub fn address(&self) -> usize {
-        self.memory.addr().get()
-    }
-
     /// Makes it a device of the bus `B`, with one reference, and a name made of `index` if the
     /// parent gave none. Fails with `ENOMEM`.
     pub fn initialise<B: Bus>(self, bus: &'static BusType, index: u32) -> Result<DeviceRef> {
@@ -173,7 +168,7 @@ impl Blank<'_> {
             );
         }
         // SAFETY: The device is zeroed but for the fields above, and the strings are
-        // NUL-terminated. The name is freed with the device's kobject, or here.
+        // NUL-terminated. On failure there is no name that had to be freed.
         to_result(unsafe {
             match self.spec.name {
                 Some(name) => bindings::dev_set_name(
@@ -237,6 +232,12 @@ impl<'a> Unregistered<'a> {
         let mdev = NonNull::new(unsafe { (*self.0.as_raw()).mdev })?;
         // SAFETY: By the safety requirements of `from_raw`.
         unsafe { ManagementDevice::from_raw(mdev.as_ptr()) }.ok()
+    }
+
+    /// The index that it got when it was made.
+    pub fn index(&self) -> u32 {
+        // SAFETY: The device is valid; its index does not change.
+        unsafe { (*self.0.as_raw()).index }
     }
 
     /// Says how many virtqueues it has.
@@ -379,13 +380,13 @@ pub trait Bus: 'static {
     /// Adds to the environment of a uevent about the device.
     fn uevent(device: &Device, env: &mut UeventEnv) -> Result;
 
-    /// The memory of a device that had this index and address was freed. Process context.
-    fn freed(index: u32, address: usize);
+    /// The memory of a device that had this index was freed. Process context.
+    fn freed(index: u32);
 }
 
 /// The `struct bus_type` of a [`Bus`].
 pub const fn bus_type<B: Bus>(name: &'static CStr) -> BusType {
-    BusType::new(bindings::bus_type {
+    let bus = bindings::bus_type {
         name: as_char_ptr_in_const_context(name),
         driver_override: true,
         match_: Some(Callbacks::<B>::matches),
@@ -394,7 +395,9 @@ pub const fn bus_type<B: Bus>(name: &'static CStr) -> BusType {
         remove: Some(Callbacks::<B>::remove),
         shutdown: Some(Callbacks::<B>::shutdown),
         ..pin_init::zeroed()
-    })
+    };
+    // SAFETY: The name is static, and each callback is what its field is for.
+    unsafe { BusType::new(bus) }
 }
 
 struct Callbacks<B>(PhantomData<B>);
@@ -478,7 +481,7 @@ impl<B: Bus> Callbacks<B> {
             // SAFETY: `Kmalloc` allocated it; it does not look at the layout.
             unsafe { Kmalloc::free(memory.cast(), Layout::new::<bindings::vdpa_device>()) };
         }
-        B::freed(index, vdev.addr());
+        B::freed(index);
     }
 }
 

@@ -123,10 +123,12 @@ impl LockedConfig<'_> {
         self.device
     }
 
-    /// Reads the configuration space from its start. What the parent does not fill is 0.
+    /// Reads the configuration space from its start. What is beyond its end is 0. (C reads the whole
+    /// structure, whatever the size of the space.)
     pub fn read<T: ConfigLayout>(&self) -> T {
         let mut config: T = pin_init::zeroed();
-        let Ok(len) = u32::try_from(size_of::<T>()) else {
+        let len = self.device.config_size().min(size_of::<T>());
+        let Ok(len) = u32::try_from(len) else {
             return config;
         };
         // SAFETY: `config` is valid for writes of its size, and any value that is written is valid.

@@ -102,8 +102,8 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
 impl Device {
     /// The device's name on the bus.
     pub fn name(&self) -> &CStr {
-        // SAFETY: By the type invariants the device has a name; devices of this bus keep theirs.
-        unsafe { kext::device::name(&raw const (*self.as_raw()).dev) }
+        let dev: &device::Device = self.as_ref();
+        dev.name()
     }
 
     /// The number of virtqueues.

@@ -148,6 +148,11 @@ impl ManagementDevice {
         unsafe { &*self.raw().ops }
     }
 
+    /// Where its operations are: in the module that implements it.
+    pub fn operations_address(&self) -> usize {
+        self.raw().ops.addr()
+    }
+
     /// The device that it stands for.
     pub fn device(&self) -> &device::Device {
         // SAFETY: By the type invariants.
@@ -161,8 +166,7 @@ impl ManagementDevice {
 
     /// Its name.
     pub fn name(&self) -> &CStr {
-        // SAFETY: By the type invariants the device is valid; a parent keeps its name.
-        unsafe { kext::device::name(self.raw().device) }
+        self.device().name()
     }
 
     /// The virtio device types that it can make.

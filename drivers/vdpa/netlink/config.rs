@@ -5,10 +5,7 @@
 use super::{
     attr,
     command,
-    device::{
-        parse_config,
-        refuse_attributes, //
-    },
+    device::refuse_attributes,
     find_device,
     list_devices,
     managed,
@@ -188,20 +185,19 @@ impl Handler for Set {
             extack_fmt!(req.extack(), "{} device not supported", device.name());
             return Err(EOPNOTSUPP);
         }
-        let given = parse_config(req)?;
-        let config = DeviceConfig {
-            mac: given.mac,
-            ..DeviceConfig::default()
-        };
-        let others = given.mask() & !config.mask();
+        let others = [attr::NET_CFG_MTU, attr::NET_CFG_MAX_VQP, attr::FEATURES]
+            .into_iter()
+            .filter(|number| req.attr(*number).is_some())
+            .fold(0, |mask, number| mask | 1u64 << number);
         if others != 0 {
             refuse_attributes(others, req.extack());
             return Err(EOPNOTSUPP);
         }
-        let Some(mac) = config.mac else {
+        let Some(mac) = req.attr(attr::NET_CFG_MACADDR) else {
             extack_msg!(req.extack(), "No attribute to change was given");
             return Err(EOPNOTSUPP);
         };
+        let mac = mac.as_array()?;
         if !is_valid_mac(mac) {
             extack_msg!(req.extack(), "Invalid MAC address");
             return Err(EOPNOTSUPP);
@@ -210,6 +206,10 @@ impl Handler for Set {
             extack_msg!(req.extack(), "Operation not supported by the device.");
             return Err(EOPNOTSUPP);
         }
+        let config = DeviceConfig {
+            mac: Some(mac),
+            ..DeviceConfig::default()
+        };
         manager.set_attributes(&device, &config)?;
         notify::changed(&device);
         Ok(())

@@ -67,7 +67,7 @@ impl Handler for New {
 }
 
 /// What the user wants of the device. Fails with `EINVAL` for no queue pair.
-pub(super) fn parse_config(req: &Request<'_>) -> Result<DeviceConfig> {
+fn parse_config(req: &Request<'_>) -> Result<DeviceConfig> {
     let attr = |number| req.attr(number);
     let config = DeviceConfig {
         mac: attr(attr::NET_CFG_MACADDR)
