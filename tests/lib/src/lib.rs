@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the in-VM test programs share.
+//!
+//! A test is a function that panics when it fails. What it makes (modules,
+//! devices, files) is held by guards, so a failed test cleans up, too, and the
+//! programs can run one after the other in one VM.
+
+pub mod differences;
+pub mod errno;
+pub mod genl;
+pub mod ktap;
+pub mod nl;
+pub mod parent;
+pub mod sys;
+pub mod user;
+pub mod user_disk;
+pub mod vdpa;
+
+pub use errno::Errno;

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The test modules: a parent whose devices are made to order and a bus driver.
+
+use std::cell::RefCell;
+
+use crate::errno::Errno;
+use crate::sys;
+
+const DIR: &str = "/sys/kernel/debug/vdpa_test";
+const DRIVER_DIR: &str = "/sys/kernel/debug/vdpa_test_driver";
+
+thread_local! {
+    static MGMTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Management devices that were made and not removed.
+pub fn mgmts() -> Vec<String> {
+    MGMTS.with_borrow(|m| m.clone())
+}
+
+pub fn load() {
+    sys::insmod_test("vdpa_test_parent", "");
+}
+
+/// Empties the logs of the modules that are loaded.
+pub fn forget() {
+    for dir in [DIR, DRIVER_DIR] {
+        if std::path::Path::new(dir).exists() {
+            sys::write(format!("{dir}/log"), "x");
+        }
+    }
+}
+
+pub fn load_driver() {
+    sys::insmod_test("vdpa_test_driver", "");
+}
+
+pub fn try_control(command: &str) -> Errno {
+    sys::try_write(format!("{DIR}/control"), command)
+}
+
+#[track_caller]
+pub fn control(command: &str) {
+    assert_eq!(try_control(command), Errno::OK, "{command}");
+}
+
+pub fn try_driver(command: &str) -> Errno {
+    sys::try_write(format!("{DRIVER_DIR}/control"), command)
+}
+
+#[track_caller]
+pub fn driver(command: &str) {
+    assert_eq!(try_driver(command), Errno::OK, "{command}");
+}
+
+/// The operations called since the log was cleared, one a line.
+pub fn log() -> Vec<String> {
+    sys::read(format!("{DIR}/log"))
+        .lines()
+        .map(str::to_string)
+        .collect()
+}
+
+pub fn clear_log() {
+    sys::write(format!("{DIR}/log"), "x");
+}
+
+pub fn driver_log() -> Vec<String> {
+    sys::read(format!("{DRIVER_DIR}/log"))
+        .lines()
+        .map(str::to_string)
+        .collect()
+}
+
+pub fn clear_driver_log() {
+    sys::write(format!("{DRIVER_DIR}/log"), "x");
+}
+
+/// The names of the operations that a device saw, in order.
+pub fn ops_of(device: &str) -> Vec<String> {
+    let mut ops = Vec::new();
+    for line in log() {
+        let mut words = line.split(' ');
+        if let (Some(op), Some(name)) = (words.next(), words.next()) {
+            if name == device {
+                ops.push(op.to_string());
+            }
+        }
+    }
+    ops
+}
+
+/// The lines of one operation.
+pub fn calls(op: &str) -> Vec<String> {
+    log()
+        .into_iter()
+        .filter(|l| l.split(' ').next() == Some(op))
+        .collect()
+}
+
+/// Devices whose memory was not given back yet.
+pub fn live() -> i32 {
+    sys::read(format!("{DIR}/live")).trim().parse().unwrap()
+}
+
+/// Loads the parent with the checks of the in-kernel contract; what they found.
+pub fn contract() -> String {
+    sys::unload_all();
+    sys::insmod_test("vdpa_test_parent", "contract=1");
+    sys::read(format!("{DIR}/contract"))
+}
+
+/// A management device; goes with the guard, and its devices with it.
+pub struct Mgmt(String);
+
+impl Mgmt {
+    #[track_caller]
+    pub fn new(name: &str, options: &str) -> Self {
+        load();
+        control(&format!("mgmt-add {name} {options}"));
+        MGMTS.with_borrow_mut(|m| m.push(name.to_string()));
+        Mgmt(name.to_string())
+    }
+
+    /// What devices are made from.
+    #[track_caller]
+    pub fn set(&self, options: &str) {
+        control(&format!("mgmt-set {} {options}", self.0));
+    }
+}
+
+impl Drop for Mgmt {
+    fn drop(&mut self) {
+        let _ = try_control(&format!("mgmt-del {}", self.0));
+        MGMTS.with_borrow_mut(|m| m.retain(|n| *n != self.0));
+    }
+}
+
+/// A device without a management device.
+pub struct Unmanaged(pub String);
+
+impl Unmanaged {
+    #[track_caller]
+    pub fn new(name: &str, options: &str) -> Self {
+        load();
+        control(&format!("dev-add {name} {options}"));
+        Unmanaged(name.to_string())
+    }
+}
+
+impl Drop for Unmanaged {
+    fn drop(&mut self) {
+        let _ = try_control(&format!("dev-del {}", self.0));
+    }
+}

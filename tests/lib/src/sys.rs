@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Modules, sysfs and commands.
+
+use std::ffi::CString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::errno::Errno;
+use crate::parent;
+
+pub const BUS: &str = "/sys/bus/vdpa";
+const TEST_MODULES: &str = "/usr/lib/rvdpa/modules";
+
+/// In an order in which they can be removed.
+const MODULES: [&str; 12] = [
+    "vdpa_sample_dev",
+    "vdpa_sample_drv",
+    "vdpa_test_driver",
+    "vdpa_test_parent",
+    "vdpa_sim_net",
+    "vdpa_sim_blk",
+    "vdpa_sim",
+    "vringh",
+    "vduse",
+    "virtio_vdpa",
+    "vhost_vdpa",
+    "vdpa",
+];
+
+pub fn is_loaded(module: &str) -> bool {
+    Path::new("/sys/module")
+        .join(module)
+        .join("refcnt")
+        .exists()
+}
+
+pub fn modprobe(module: &str) {
+    if !is_loaded(module) {
+        run(&["modprobe", module]).expect_ok();
+    }
+}
+
+/// One of the modules that were built for the tests.
+pub fn insmod_test(module: &str, parameters: &str) {
+    modprobe("vdpa");
+    if !is_loaded(module) {
+        sh(&format!("insmod {TEST_MODULES}/{module}.ko {parameters}")).expect_ok();
+    }
+}
+
+pub fn rmmod(module: &str) -> Errno {
+    let name = CString::new(module).unwrap();
+    // SAFETY: The name is a C string that lives across the call.
+    let ret = unsafe { libc::syscall(libc::SYS_delete_module, name.as_ptr(), libc::O_NONBLOCK) };
+    if ret == 0 {
+        Errno::OK
+    } else {
+        Errno::last()
+    }
+}
+
+#[track_caller]
+pub fn rmmod_ok(module: &str) {
+    assert_eq!(rmmod(module), Errno::OK, "rmmod {module}");
+}
+
+/// Removes every module that tests load, with the devices that they made.
+pub fn unload_all() {
+    for m in MODULES {
+        if is_loaded(m) {
+            let busy = || !matches!(rmmod(m), Errno::OK | Errno::ENOENT);
+            // A user may need a moment to go: a worker, a closing file.
+            for _ in 0..20 {
+                if !busy() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}
+
+pub fn devices() -> Vec<String> {
+    list(&format!("{BUS}/devices"))
+}
+
+/// The names in a folder, sorted; none if it is not there.
+pub fn list(folder: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let name = |e: std::io::Result<fs::DirEntry>| e.ok()?.file_name().into_string().ok();
+    let mut names: Vec<_> = entries.filter_map(name).collect();
+    names.sort();
+    names
+}
+
+/// Before a test: what a failed one left goes.
+pub fn clean_state() {
+    if !devices().is_empty() || !parent::mgmts().is_empty() {
+        unload_all();
+    }
+    parent::forget();
+}
+
+/// After a test: nothing may be left.
+pub fn assert_clean() {
+    assert_eq!(devices(), Vec::<String>::new(), "devices left behind");
+}
+
+pub fn device_path(name: &str) -> PathBuf {
+    Path::new(BUS).join("devices").join(name)
+}
+
+pub fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("read {}: {e}", path.display()))
+}
+
+pub fn try_write(path: impl AsRef<Path>, data: impl AsRef<[u8]>) -> Errno {
+    use std::io::Write;
+    let file = fs::OpenOptions::new().write(true).open(path);
+    // One write: sysfs and debugfs take each as a command.
+    crate::errno::of(&file.and_then(|mut f| f.write(data.as_ref())))
+}
+
+#[track_caller]
+pub fn write(path: impl AsRef<Path>, data: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    assert_eq!(try_write(path, data), Errno::OK, "write {}", path.display());
+}
+
+/// The name of the driver that has the device.
+pub fn driver_of(device: &str) -> Option<String> {
+    let link = fs::read_link(device_path(device).join("driver")).ok()?;
+    Some(link.file_name()?.to_string_lossy().into_owned())
+}
+
+/// Waits for a condition, at most ten seconds.
+#[track_caller]
+pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
+    wait_at_most(Duration::from_secs(10), what, condition);
+}
+
+#[track_caller]
+pub fn wait_at_most(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[derive(Debug)]
+pub struct Output {
+    pub command: String,
+    pub status: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Output {
+    #[track_caller]
+    pub fn expect_ok(&self) -> &str {
+        assert_eq!(self.status, Some(0), "{self:?}");
+        &self.out
+    }
+
+    /// Standard output, to the letter.
+    #[track_caller]
+    pub fn expect(&self, out: &str) {
+        assert_eq!(
+            (self.out.as_str(), self.err.as_str()),
+            (out, ""),
+            "{}",
+            self.command
+        );
+        assert_eq!(self.status, Some(0), "status of {}", self.command);
+    }
+
+    /// A failure with that on standard error, to the letter.
+    #[track_caller]
+    pub fn expect_err(&self, err: &str) {
+        assert_eq!(
+            (self.out.as_str(), self.err.as_str()),
+            ("", err),
+            "{}",
+            self.command
+        );
+        assert_ne!(self.status, Some(0), "status of {}", self.command);
+    }
+}
+
+pub fn run(command: &[&str]) -> Output {
+    let out = Command::new(command[0]).args(&command[1..]).output();
+    let out = out.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    Output {
+        command: command.join(" "),
+        status: out.status.code(),
+        out: String::from_utf8_lossy(&out.stdout).into_owned(),
+        err: String::from_utf8_lossy(&out.stderr).into_owned(),
+    }
+}
+
+/// The words of a command line without quotes.
+pub fn sh(line: &str) -> Output {
+    run(&line.split_whitespace().collect::<Vec<_>>())
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Finds reports of trouble in a kernel log and the tests during which they came.
+
+use vdpa_test::differences::{Difference, Kind};
+
+/// What no healthy kernel prints. Matched as text: names of functions change.
+const TROUBLE: [&str; 40] = [
+    "BUG:",
+    "] BUG ",
+    "kernel BUG at",
+    "WARNING:",
+    "[ cut here ]",
+    "Oops",
+    "general protection fault",
+    "invalid opcode",
+    "Unable to handle",
+    "stack segment",
+    "Kernel panic",
+    "panicked at",
+    "rust_kernel:",
+    "KASAN",
+    "KFENCE",
+    "KCSAN",
+    "UBSAN",
+    "refcount_t:",
+    "list_add corruption",
+    "list_del corruption",
+    "Call Trace:",
+    "INFO: task ",
+    "rcu: INFO:",
+    "detected stall",
+    "soft lockup",
+    "hard LOCKUP",
+    "workqueue lockup",
+    "possible circular locking",
+    "possible recursive locking",
+    "inconsistent lock state",
+    "suspicious RCU usage",
+    "held lock freed",
+    "scheduling while atomic",
+    "sleeping function called",
+    "unreferenced object",
+    "kmemleak:",
+    "page allocation failure",
+    "DMA-API:",
+    "cannot create duplicate filename",
+    "DEBUG_LOCKS_WARN",
+];
+
+const MARK: &str = "rvdpa-test: ";
+const LONGEST_REPORT: usize = 100;
+
+#[derive(Debug)]
+pub struct Report {
+    /// `PROGRAM.TEST`, or `boot` before the first test.
+    pub test: String,
+    pub lines: Vec<String>,
+}
+
+impl Report {
+    pub fn allowed(&self, differences: &[Difference]) -> bool {
+        differences.iter().any(|d| match &d.kind {
+            Kind::Report(text) => {
+                d.test == self.test && self.lines.iter().any(|l| l.contains(text.as_str()))
+            }
+            _ => false,
+        })
+    }
+}
+
+fn is_trouble(line: &str) -> bool {
+    TROUBLE.iter().any(|t| line.contains(t))
+}
+
+fn ends(line: &str) -> bool {
+    line.contains("---[ end trace") || line.contains("</TASK>")
+}
+
+/// All reports in a log. One that has begun takes the lines up to its end.
+pub fn scan(log: &str) -> Vec<Report> {
+    let mut found: Vec<Report> = Vec::new();
+    let mut test = "boot".to_string();
+    let mut open = false;
+    for line in log.lines() {
+        if let Some((_, mark)) = line.split_once(MARK) {
+            test = mark.trim().replacen(": ", ".", 1);
+            open = false;
+            continue;
+        }
+        if open {
+            let report = found.last_mut().expect("an open report");
+            // The end of a stack is not the end of a warning that prints more.
+            let cut = report.lines.iter().any(|l| l.contains("[ cut here ]"));
+            report.lines.push(line.to_string());
+            let done = if cut {
+                line.contains("---[ end trace")
+            } else {
+                ends(line)
+            };
+            open = !done && report.lines.len() < LONGEST_REPORT;
+        } else if is_trouble(line) {
+            found.push(Report {
+                test: test.clone(),
+                lines: vec![line.to_string()],
+            });
+            open = true;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "\
+[    1.0] Linux version 7.3.4
+[    2.0] rvdpa-test: names: empty
+[    2.1] ------------[ cut here ]------------
+[    2.1] kobject: attempted to be registered with empty name!
+[    2.1] WARNING: CPU: 0 PID: 1 at lib/kobject.c:219
+[    2.1] Call Trace:
+[    2.1]  </TASK>
+[    2.1] more
+[    2.1] ---[ end trace 0000 ]---
+[    3.0] rvdpa-test: dump: all
+[    3.1] vdpa: fine
+[    3.2] BUG: KASAN: use-after-free
+";
+
+    #[test]
+    fn attributes_reports_to_tests() {
+        let found = scan(LOG);
+        let tests: Vec<_> = found.iter().map(|r| r.test.as_str()).collect();
+        assert_eq!(tests, ["names.empty", "dump.all"]);
+        assert_eq!(found[0].lines.len(), 7);
+    }
+
+    #[test]
+    fn only_the_named_test_may_warn() {
+        let allow = |test: &str| Difference {
+            test: test.into(),
+            kind: Kind::Report("empty name".into()),
+            reason: String::new(),
+        };
+        let found = scan(LOG);
+        assert!(found[0].allowed(&[allow("names.empty")]));
+        assert!(!found[0].allowed(&[allow("names.other")]));
+        assert!(!found[1].allowed(&[allow("dump.all")]));
+    }
+
+    #[test]
+    fn quiet_log() {
+        assert!(
+            scan("[    1.0] netlink: 'x': attribute type 12 has an invalid length.\n").is_empty()
+        );
+    }
+
+    #[test]
+    fn two_reports_in_one_test() {
+        let log = "rvdpa-test: a: b\nBUG: one\n </TASK>\nBUG: two\n";
+        assert_eq!(scan(log).len(), 2);
+    }
+}
