@@ -182,10 +182,6 @@ impl DeviceOps for Sample {
         stats.put(c"kicks", kicks.load(Relaxed))
     }
 
-    fn get_vq_align(&self) -> u32 {
-        4096
-    }
-
     fn get_device_features(&self) -> Features {
         self.offered
     }
@@ -210,10 +206,6 @@ impl DeviceOps for Sample {
         DeviceId::NET
     }
 
-    fn get_vendor_id(&self) -> u32 {
-        0
-    }
-
     fn get_status(&self) -> Status {
         self.state.lock().status
     }
@@ -236,10 +228,6 @@ impl DeviceOps for Sample {
         for (to, from) in buf.iter_mut().zip(space.get(offset..).unwrap_or_default()) {
             *to = *from;
         }
-    }
-
-    fn set_config(&self, _offset: usize, _buf: &[u8]) {
-        // Nothing in it is writable.
     }
 
     fn get_iova_range(&self) -> IovaRange {

@@ -68,7 +68,7 @@ impl Driver for SampleDriver {
     }
 }
 
-/// Counts configuration changes. It is called in interrupt context.
+/// Counts configuration changes. It may be called in interrupt context.
 struct Changes(Atomic<u32>);
 
 impl InterruptHandler for Changes {
@@ -82,7 +82,7 @@ struct Session<'bound> {
     dev: &'bound Device<Bound>,
     changes: Arc<Changes>,
     // Dropped after the reset; the handler is not called any more then.
-    _callback: CallbackGuard<'bound, Changes>,
+    _callback: CallbackGuard<'bound>,
 }
 
 impl<'bound> Session<'bound> {
@@ -122,7 +122,7 @@ impl<'bound> Session<'bound> {
 
         status = status.union(Status::FEATURES_OK);
         self.dev.set_status(status);
-        if !self.dev.status().features_ok() {
+        if !self.dev.status().contains(Status::FEATURES_OK) {
             dev_err!(self.dev, "the device refuses {:#x}\n", accepted.bits());
             return Err(EOPNOTSUPP);
         }

@@ -4,9 +4,12 @@
  * the prefix in the bindings.
  */
 
+#include <linux/bottom_half.h>
 #include <linux/device.h>
 #include <linux/idr.h>
+#include <linux/irqflags.h>
 #include <linux/module.h>
+#include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/vdpa.h>
 
@@ -29,4 +32,18 @@ bool rvdpa_helper_within_module(unsigned long addr, const struct module *mod)
 void rvdpa_helper_wait_for_rcu_tasks(void)
 {
 	synchronize_rcu_tasks();
+}
+
+/* Disables bottom halves, if they can run here; says whether it did. */
+bool rvdpa_helper_local_bh_try_disable(void)
+{
+	if (in_interrupt() || irqs_disabled())
+		return false;
+	local_bh_disable();
+	return true;
+}
+
+void rvdpa_helper_local_bh_enable(void)
+{
+	local_bh_enable();
 }

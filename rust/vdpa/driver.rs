@@ -12,15 +12,20 @@ use crate::device::Device;
 use core::mem::offset_of;
 use kernel::{
     device,
+    devres,
     driver,
     error::{
         from_result,
         to_result, //
     },
     prelude::*,
+    sync::aref::ARef,
     types::Opaque, //
 };
-use kext::bus;
+use kext::{
+    bus,
+    unload::wait_for_running_code, //
+};
 use vdpa_bindings as bindings;
 
 /// A driver of vDPA devices.
@@ -52,6 +57,9 @@ pub trait Driver {
     type Data<'bound>: Send + 'bound;
 
     /// A device was found. Runs in process context with the device's lock held.
+    ///
+    /// The parent has no callbacks of anyone then. All else may be as an earlier driver left it: a
+    /// driver that takes the device resets it first.
     fn probe<'bound>(
         dev: &'bound Device<device::Core<'_>>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound;
@@ -60,7 +68,8 @@ pub trait Driver {
     /// device's lock held; the data is dropped afterwards.
     ///
     /// The parent still has what the driver gave it: queue addresses, mapped memory. A driver that
-    /// gave it anything resets the device here or when it drops its data.
+    /// gave it anything resets the device here or when it drops its data. Callbacks are taken away
+    /// when the data was dropped.
     fn unbind<'bound>(dev: &'bound Device<device::Core<'_>>, this: Pin<&Self::Data<'bound>>) {
         let _ = (dev, this);
     }
@@ -80,7 +89,24 @@ impl Device<device::Core<'_>> {
     }
 }
 
+/// Takes all callbacks away from the parent of the device that a driver is leaving.
+///
+/// As a resource of the device, it is dropped after the data of the driver, also if the driver
+/// failed to probe the device.
+struct NoCallbacks(ARef<Device>);
+
+impl Drop for NoCallbacks {
+    fn drop(&mut self) {
+        // SAFETY: A device has a driver until all its resources are released.
+        unsafe { self.0.as_bound() }.clear_callbacks();
+    }
+}
+
 /// Makes a C driver of a [`Driver`].
+///
+/// While `T` has a device, and only then, the parent can have callbacks of `T`, even if a
+/// [`CallbackGuard`](crate::CallbackGuard) is forgotten. And it has none of the driver that had the
+/// device before: C drivers leave some, with pointers to what they freed.
 pub struct Adapter<T: Driver>(T);
 
 // SAFETY: `struct vdpa_driver` is a C type that embeds a `struct device_driver` at this offset, and
@@ -113,6 +139,8 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
     unsafe fn unregister(drv: &Opaque<Self::DriverType>) {
         // SAFETY: By the safety requirements the driver is registered.
         unsafe { bindings::vdpa_unregister_driver(drv.get()) };
+        // No parent has a callback any more. If a guard was forgotten, a call may still be running.
+        wait_for_running_code();
     }
 }
 
@@ -122,6 +150,8 @@ impl<T: Driver> Adapter<T> {
         let dev = unsafe { Device::<device::CoreInternal<'_>>::from_raw(vdev) };
 
         from_result(|| {
+            dev.clear_callbacks();
+            devres::register(dev.as_ref(), NoCallbacks(dev.into()), GFP_KERNEL)?;
             // `kernel::driver::Registration` takes the data back after the unbind.
             dev.as_ref().set_drvdata(T::probe(dev))?;
             Ok(0)

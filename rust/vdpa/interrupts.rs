@@ -3,10 +3,28 @@
 //! Interrupts of a device, as a parent raises them.
 //!
 //! A bus driver gives the parent a function and a pointer for each virtqueue and for the
-//! configuration space, and expects them not to be used after it replaced them, reset the device, or
-//! stopped the queue: then it frees what the pointer points to. Nothing of that is left to the
-//! implementer of a device: [`Interrupts`] keeps the callbacks, forgets them at the right time, and
-//! waits until calls that had begun are over. So [`Interrupts::raise`] is always safe to call.
+//! configuration space. Nothing of what follows from that is left to the implementer of a device:
+//! [`Interrupts`] keeps the callbacks, forgets them at the right time, and waits until calls that had
+//! begun are over. So [`Interrupts::raise`] is always safe to call.
+//!
+//! # How long a callback is valid
+//!
+//! Until the bus driver replaces it or resets the device, or the device is unregistered. Nobody tells
+//! a parent that a driver leaves its device, so the driver does one of these before.
+//!
+//! The callback of a queue is not called either while the queue is not ready, and then may be
+//! invalid already: `virtio_vdpa` makes a queue not ready and frees what the pointer points to,
+//! without replacing the callback. It must not be forgotten because of that: `vhost_vdpa` makes
+//! queues ready, not ready and ready again as user space wants it, and sets a callback only when
+//! user space names another eventfd.
+//!
+//! So the rule for bus drivers is: who makes a queue ready has set its callback, or reset the device,
+//! since it got the device and since it last freed what a callback points to. `virtio_vdpa` sets the
+//! callback before each time it makes the queue ready. `vhost_vdpa` resets the device whenever it is
+//! opened or closed, and in between frees nothing. For drivers in Rust,
+//! [`driver::Adapter`](crate::driver::Adapter) removes all callbacks before they get the device and
+//! after they left it, and [`CallbackGuard`](crate::CallbackGuard) its own before it frees what it
+//! points to.
 
 use crate::queue::QueueIndex;
 use core::{
@@ -29,6 +47,7 @@ use kernel::{
         Arc,
         Mutex, //
     },
+    types::NotThreadSafe, //
 };
 use vdpa_bindings as bindings;
 
@@ -45,8 +64,9 @@ struct Callback {
 
 /// # Invariants
 ///
-/// - While [`SET`] is in `state`, `callback` is a callback of the bus driver, which is valid until
-///   one RCU grace period after the bit was cleared, and does not change.
+/// - While [`SET`] is in `state`, `callback` is a callback of the bus driver and does not change.
+/// - While [`READY`] is there too, it is valid, until one RCU grace period after one of the two was
+///   cleared.
 /// - `callback` is written by the owner of the update lock only, when the bit has been clear for a
 ///   grace period.
 struct Slot {
@@ -65,16 +85,27 @@ impl Slot {
 
     /// Any context.
     fn raise(&self) {
+        if !self.is_enabled() {
+            return;
+        }
+        // What the callback starts, for example a poll of the network, should run when it is over,
+        // and not wait for the next interrupt.
+        let _bottom_halves = BottomHalves::disable();
         let _guard = rcu::read_lock();
         if self.state.load(Acquire) != SET | READY {
             return;
         }
-        // SAFETY: By the type invariants, as the bit was seen in this read-side critical section.
+        // SAFETY: By the type invariants, as the bits were seen in this read-side critical section.
         let callback = unsafe { *self.callback.get() };
         if let Some(Callback { function, data }) = callback {
             // SAFETY: By the type invariants the callback is valid.
             unsafe { function(data) };
         }
+    }
+
+    /// Whether a call would reach the bus driver now. Any context.
+    fn is_enabled(&self) -> bool {
+        self.state.load(Relaxed) == SET | READY
     }
 
     /// Clears bits, and says whether calls may be running that saw them. With the update lock held.
@@ -109,6 +140,38 @@ impl Slot {
         if new.is_some() {
             // INVARIANT: The callback is in place; the bus driver keeps it valid.
             self.set(SET);
+        }
+    }
+}
+
+/// Bottom halves are disabled, as bus drivers expect it when they are called in process context.
+///
+/// # Invariants
+///
+/// `disabled` says whether they were enabled before and are disabled by this. The value stays with
+/// the task that made it, in its stack frame.
+struct BottomHalves {
+    disabled: bool,
+    _not_send: NotThreadSafe,
+}
+
+impl BottomHalves {
+    /// Any context. Where they cannot run anyway, this does nothing.
+    fn disable() -> Self {
+        // INVARIANT: As the function says.
+        Self {
+            // SAFETY: No requirements.
+            disabled: unsafe { bindings::local_bh_try_disable() },
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
+impl Drop for BottomHalves {
+    fn drop(&mut self) {
+        if self.disabled {
+            // SAFETY: By the type invariants they were disabled here, with interrupts enabled.
+            unsafe { bindings::local_bh_enable() };
         }
     }
 }
@@ -160,7 +223,8 @@ impl Interrupts {
     /// Raises the interrupt of a queue, if the bus driver wants it and the queue is ready. Any
     /// context, but not from within the `kick_vq` operation.
     ///
-    /// The bus driver's callback runs before this returns, and may kick the device again: no lock
+    /// The bus driver's callback runs before this returns, with bottom halves disabled; those that
+    /// it starts may run before this returns, too. All of that may kick the device again: no lock
     /// may be held that `kick_vq` takes. And a kick may come from the signal of an eventfd, in which
     /// case the kernel refuses to signal another one, with a warning, and the interrupt is lost. A
     /// device that answers a kick at once has to do so from a work item or a thread.
@@ -181,13 +245,14 @@ impl Interrupts {
         self.0
             .queues
             .get(queue.to_usize())
-            .is_some_and(|slot| slot.state.load(Relaxed) == SET | READY)
+            .is_some_and(Slot::is_enabled)
     }
 
     /// # Safety
     ///
-    /// What `raw` holds must stay valid until it is replaced, the queue is made not ready, or the
-    /// device is reset or unregistered, each by a function here.
+    /// What `raw` holds must stay valid until it is replaced, or the device is reset or
+    /// unregistered, each by a function here. In between, it need not be valid while the queue is
+    /// not ready.
     pub(crate) unsafe fn set_queue(&self, queue: QueueIndex, raw: &bindings::vdpa_callback) {
         if let Some(slot) = self.0.queues.get(queue.to_usize()) {
             let _guard = self.0.update.lock();
@@ -197,7 +262,8 @@ impl Interrupts {
 
     /// # Safety
     ///
-    /// As for [`set_queue`](Self::set_queue).
+    /// What `raw` holds must stay valid until it is replaced, or the device is reset or
+    /// unregistered, each by a function here.
     pub(crate) unsafe fn set_config(&self, raw: &bindings::vdpa_callback) {
         let _guard = self.0.update.lock();
         self.0.config.replace(from_raw(raw));
@@ -205,6 +271,8 @@ impl Interrupts {
 
     /// Allows or forbids the interrupt of a queue. When it is forbidden, no call is running after
     /// this. May sleep.
+    ///
+    /// The callback stays, see the [module](self)'s documentation.
     pub(crate) fn set_ready(&self, queue: QueueIndex, ready: bool) {
         if let Some(slot) = self.0.queues.get(queue.to_usize()) {
             let _guard = self.0.update.lock();
@@ -292,9 +360,46 @@ mod tests {
         // SAFETY: The counter outlives `interrupts`' use of it.
         unsafe { interrupts.set_config(&callback(&counter)) };
         interrupts.raise_config();
+        // SAFETY: Nothing has to stay valid.
+        unsafe { interrupts.set_config(&bindings::vdpa_callback::default()) };
+        interrupts.raise_config();
+        // SAFETY: As above.
+        unsafe { interrupts.set_config(&callback(&counter)) };
         interrupts.reset();
         interrupts.raise_config();
         assert_eq!(counter.load(Relaxed), 1);
+        Ok(())
+    }
+
+    /// # Safety
+    ///
+    /// `data` must be an `Atomic<u32>`.
+    unsafe extern "C" fn context(data: *mut c_void) -> bindings::irqreturn_t {
+        // SAFETY: No requirements.
+        let enabled = unsafe { bindings::local_bh_try_disable() };
+        if enabled {
+            // SAFETY: They were just disabled.
+            unsafe { bindings::local_bh_enable() };
+        }
+        // SAFETY: By the safety requirements.
+        unsafe { &*data.cast::<Atomic<u32>>() }.store(1 + u32::from(enabled), Relaxed);
+        bindings::irqreturn_t::IRQ_HANDLED
+    }
+
+    #[test]
+    fn bottom_halves_are_disabled_in_a_callback() -> Result {
+        let seen = Atomic::new(0);
+        let interrupts = Interrupts::new(1)?;
+        let mut raw = callback(&seen);
+        raw.callback = Some(context);
+        // SAFETY: The word outlives `interrupts`' use of it.
+        unsafe { interrupts.set_config(&raw) };
+        interrupts.raise_config();
+        assert_eq!(seen.load(Relaxed), 1);
+        // And enabled again afterwards.
+        // SAFETY: The pointer is that of an `Atomic<u32>`.
+        unsafe { context(raw.private) };
+        assert_eq!(seen.load(Relaxed), 2);
         Ok(())
     }
 }

@@ -8,7 +8,9 @@
 //! behind the platform's IOMMU.
 //!
 //! A bus driver calls the operations of [`Device<Bound>`](Device) here in process context, and one
-//! at a time.
+//! at a time. The numbers that it passes are checked, as many parents do not: for a queue, group or
+//! address space that the device does not have, operations that return a result fail with `EINVAL`,
+//! and those that ask for something find nothing.
 
 use crate::{
     device::{
@@ -52,7 +54,7 @@ impl GroupId {
 
 /// The number of an address space of a device.
 ///
-/// A parent has to check it: the bus does not.
+/// A parent has to check it: C drivers do not.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asid(u32);
@@ -316,14 +318,35 @@ impl Device {
 }
 
 impl Device<Bound> {
-    /// The group of a queue; nothing if the parent has no groups.
+    /// The number of a group, for the parent. Fails with `EINVAL` if the device has no such group.
+    fn check_group(&self, group: GroupId) -> Result<u32> {
+        if group.get() < self.group_count() {
+            Ok(group.get())
+        } else {
+            Err(EINVAL)
+        }
+    }
+
+    /// The number of an address space, for the parent. Fails with `EINVAL` if the device has no such
+    /// address space.
+    fn check_asid(&self, asid: Asid) -> Result<u32> {
+        if asid.get() < self.address_space_count() {
+            Ok(asid.get())
+        } else {
+            Err(EINVAL)
+        }
+    }
+
+    /// The group of a queue; nothing if the parent has no groups. What a parent says is not checked.
     pub fn queue_group(&self, queue: QueueIndex) -> Option<GroupId> {
-        call!(self, get_vq_group(queue.get()) => Some, None).map(GroupId)
+        let index = self.check_queue(queue).ok()?;
+        call!(self, get_vq_group(index) => Some, None).map(GroupId)
     }
 
     /// The group of a queue's descriptor table; nothing if it has none of its own.
     pub fn queue_descriptor_group(&self, queue: QueueIndex) -> Option<GroupId> {
-        call!(self, get_vq_desc_group(queue.get()) => Some, None).map(GroupId)
+        let index = self.check_queue(queue).ok()?;
+        call!(self, get_vq_desc_group(index) => Some, None).map(GroupId)
     }
 
     /// The addresses that the device can reach; nothing if the parent does not tell.
@@ -339,9 +362,10 @@ impl Device<Bound> {
     ///
     /// Fails with `EOPNOTSUPP` if the parent has no groups, or with its error.
     pub fn set_group_address_space(&self, group: GroupId, asid: Asid) -> Result {
+        let (group, asid) = (self.check_group(group)?, self.check_asid(asid)?);
         to_result(call!(
             self,
-            set_group_asid(group.get(), asid.get()),
+            set_group_asid(group, asid),
             EOPNOTSUPP.to_errno()
         ))
     }
@@ -355,9 +379,10 @@ impl Device<Bound> {
     /// What `iotlb` names must be memory that the device may use, pinned until it is unmapped or
     /// replaced.
     pub unsafe fn set_map(&self, asid: Asid, iotlb: &Iotlb) -> Result {
+        let asid = self.check_asid(asid)?;
         to_result(call!(
             self,
-            set_map(asid.get(), iotlb.0.get()),
+            set_map(asid, iotlb.0.get()),
             EOPNOTSUPP.to_errno()
         ))
     }
@@ -371,10 +396,11 @@ impl Device<Bound> {
     /// `mapping` must name memory that the device may use, pinned until it is unmapped, and what
     /// `opaque` points to must stay as long.
     pub unsafe fn dma_map(&self, asid: Asid, mapping: &Mapping) -> Result {
+        let asid = self.check_asid(asid)?;
         to_result(call!(
             self,
             dma_map(
-                asid.get(),
+                asid,
                 mapping.iova,
                 mapping.size,
                 mapping.address,
@@ -389,9 +415,10 @@ impl Device<Bound> {
     ///
     /// Fails with `EOPNOTSUPP` if the parent cannot, or with its error.
     pub fn dma_unmap(&self, asid: Asid, iova: u64, size: u64) -> Result {
+        let asid = self.check_asid(asid)?;
         to_result(call!(
             self,
-            dma_unmap(asid.get(), iova, size),
+            dma_unmap(asid, iova, size),
             EOPNOTSUPP.to_errno()
         ))
     }
@@ -400,14 +427,18 @@ impl Device<Bound> {
     ///
     /// Fails with `EOPNOTSUPP` if the parent cannot, or with its error.
     pub fn reset_map(&self, asid: Asid) -> Result {
-        to_result(call!(self, reset_map(asid.get()), EOPNOTSUPP.to_errno()))
+        let asid = self.check_asid(asid)?;
+        to_result(call!(self, reset_map(asid), EOPNOTSUPP.to_errno()))
     }
 
-    /// How a kernel driver maps memory for a queue.
+    /// How a kernel driver maps memory for a queue; [`VirtioMap::NONE`] if there is no such queue.
     pub fn queue_map(&self, queue: QueueIndex) -> VirtioMap<'_> {
+        let Ok(index) = self.check_queue(queue) else {
+            return VirtioMap::NONE;
+        };
         // SAFETY: The device is valid; `vmap` does not change once it is on the bus.
         let vmap = unsafe { (*self.as_raw()).vmap };
-        VirtioMap(call!(self, get_vq_map(queue.get()), vmap), PhantomData)
+        VirtioMap(call!(self, get_vq_map(index), vmap), PhantomData)
     }
 
     /// Lets the device reach the memory of `mm` by its virtual addresses.

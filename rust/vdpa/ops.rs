@@ -5,7 +5,7 @@
 //! [`DeviceOps`] has a method for each operation of `struct vdpa_config_ops`, under its C name, but
 //! for `free`: dropping the implementing type does that. Operations that C calls optional are
 //! optional here; leaving one out leaves its place in the C table empty, and users of the device
-//! notice.
+//! notice. A few that C calls mandatory say what they do unless they are implemented.
 //!
 //! # Concurrency
 //!
@@ -131,8 +131,10 @@ pub trait DeviceOps: Sized + Send + Sync + 'static {
 
     // The device.
 
-    /// The alignment of virtqueues in bytes.
-    fn get_vq_align(&self) -> u32;
+    /// The alignment of virtqueues in bytes; 4096, which suits all drivers, unless implemented.
+    fn get_vq_align(&self) -> u32 {
+        4096
+    }
 
     /// The group of a virtqueue, below the number of groups. Optional.
     fn get_vq_group(&self, queue: QueueIndex) -> GroupId {
@@ -178,8 +180,11 @@ pub trait DeviceOps: Sized + Send + Sync + 'static {
     /// The virtio device type. It must not change.
     fn get_device_id(&self) -> DeviceId;
 
-    /// The virtio vendor ID. It must not change.
-    fn get_vendor_id(&self) -> u32;
+    /// The virtio vendor ID; 0, as of a device made of software, unless implemented. It must not
+    /// change.
+    fn get_vendor_id(&self) -> u32 {
+        0
+    }
 
     /// The status.
     fn get_status(&self) -> Status;
@@ -219,10 +224,12 @@ pub trait DeviceOps: Sized + Send + Sync + 'static {
     fn get_config(&self, offset: usize, buf: &mut [u8]);
 
     /// Writes configuration space. Any offset and length may come: what is outside of the space, or
-    /// not writable, is ignored.
+    /// not writable, is ignored. Unless implemented, nothing is writable.
     ///
     /// Runs with `cf_lock` held for writing.
-    fn set_config(&self, offset: usize, buf: &[u8]);
+    fn set_config(&self, offset: usize, buf: &[u8]) {
+        let _ = (offset, buf);
+    }
 
     /// A number that changes with the configuration space. Optional.
     fn get_generation(&self) -> u32 {

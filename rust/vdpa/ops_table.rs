@@ -261,8 +261,9 @@ impl<T: DeviceOps> OpsTable<T> {
         // SAFETY: By the safety requirements; the caller passes a valid callback.
         let (dev, cb) = unsafe { (Self::device(vdev), &*cb) };
         let queue = QueueIndex::new(idx);
-        // SAFETY: The bus driver keeps the callback valid until it replaces it, stops the queue,
-        // resets the device or lets it go; all of these are passed on to `interrupts()`.
+        // SAFETY: The bus driver keeps the callback valid until it replaces it or resets the device,
+        // or the device is unregistered, but for times when the queue is not ready; all of these are
+        // passed on to `interrupts()`.
         unsafe { dev.interrupts().set_queue(queue, cb) };
         dev.set_vq_cb(queue, cb.callback.is_some());
     }
@@ -314,8 +315,11 @@ impl<T: DeviceOps> OpsTable<T> {
         msg: *mut bindings::sk_buff,
         extack: *mut bindings::netlink_ext_ack,
     ) -> c_int {
-        // SAFETY: The caller passes a message to which attributes can be added, and a valid or no
-        // place for an error.
+        let Some(msg) = NonNull::new(msg) else {
+            return EINVAL.to_errno();
+        };
+        // SAFETY: The caller passes a message with a record to which attributes can be added, and a
+        // valid or no place for an error; both are its own.
         let mut stats = unsafe { StatsWriter::from_raw(msg, extack) };
         // SAFETY: By the safety requirements.
         errno(unsafe { Self::data(vdev) }.get_vendor_vq_stats(QueueIndex::new(idx), &mut stats))
@@ -393,7 +397,7 @@ impl<T: DeviceOps> OpsTable<T> {
     ) {
         // SAFETY: By the safety requirements; the caller passes a valid callback.
         let (dev, cb) = unsafe { (Self::device(vdev), &*cb) };
-        // SAFETY: As in `set_vq_cb`.
+        // SAFETY: As in `set_vq_cb`; there are no such times for this one.
         unsafe { dev.interrupts().set_config(cb) };
         dev.set_config_cb(cb.callback.is_some());
     }

@@ -48,9 +48,23 @@ pub enum DmaDevice<'a> {
     None,
     /// The vDPA device itself, for a device made of software.
     Itself,
-    /// Another one, for example a PCI function. It must stay bound to its driver as long as the vDPA
-    /// device is registered.
-    Other(&'a device::Device),
+    /// Another one, for example the PCI function of the parent.
+    Other(StaysBound<'a>),
+}
+
+/// A device that stays bound to its driver for longer than a reference to it can say.
+#[derive(Clone, Copy)]
+pub struct StaysBound<'a>(&'a device::Device);
+
+impl<'a> StaysBound<'a> {
+    /// # Safety
+    ///
+    /// The device must stay bound to its driver as long as the vDPA device that is made with this is
+    /// registered: the driver of `dev` must drop the registration of the vDPA device, or of the
+    /// management device that it comes from, before it is unbound, and not forget it.
+    pub unsafe fn new(dev: &'a device::Device<device::Bound>) -> Self {
+        Self(dev)
+    }
 }
 
 /// What a device is like.
@@ -233,7 +247,7 @@ impl<T: DeviceOps> Unregistered<T> {
         let keep = Keep {
             _parent: params.parent.map(ARef::from),
             _dma_device: match params.dma_device {
-                DmaDevice::Other(dev) => Some(ARef::from(dev)),
+                DmaDevice::Other(StaysBound(dev)) => Some(ARef::from(dev)),
                 DmaDevice::None | DmaDevice::Itself => None,
             },
             interrupts: Interrupts::new(params.queues)?,
@@ -264,7 +278,9 @@ impl<T: DeviceOps> Unregistered<T> {
             match params.dma_device {
                 DmaDevice::None => {}
                 DmaDevice::Itself => (*vdev).vmap.dma_dev = &raw mut (*vdev).dev,
-                DmaDevice::Other(dev) => (*vdev).vmap.dma_dev = kext::device::as_raw(dev),
+                DmaDevice::Other(StaysBound(dev)) => {
+                    (*vdev).vmap.dma_dev = kext::device::as_raw(dev);
+                }
             }
         }
         let init = init(&Setup {

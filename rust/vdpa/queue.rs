@@ -8,6 +8,12 @@
 //! [`Device::kick_with_data`], which may run in any context and at any time, a bus driver must not
 //! call two of these operations, or one of them and a change of the status, at the same time. All
 //! but the kicks may sleep.
+//!
+//! # Numbers
+//!
+//! Many parents use the number of a queue unchecked. So it is checked here: for a queue that the
+//! device does not have, operations that return a result fail with `EINVAL`, those that ask for
+//! something find nothing, and the others do nothing.
 
 use crate::device::{
     call,
@@ -189,23 +195,36 @@ impl NotificationArea {
 }
 
 impl Device<Bound> {
+    /// The number of a queue, for the parent. Fails with `EINVAL` if the device has no such queue.
+    pub(crate) fn check_queue(&self, queue: QueueIndex) -> Result<u16> {
+        if u32::from(queue.get()) < self.queue_count() {
+            Ok(queue.get())
+        } else {
+            Err(EINVAL)
+        }
+    }
+
     /// Tells the device where a queue is. Fails with the parent's error.
     pub fn set_queue_addresses(&self, queue: QueueIndex, at: &QueueAddresses) -> Result {
+        let index = self.check_queue(queue)?;
         to_result(call!(
             self,
-            set_vq_address(queue.get(), at.descriptors, at.driver, at.device),
+            set_vq_address(index, at.descriptors, at.driver, at.device),
             EOPNOTSUPP.to_errno()
         ))
     }
 
     /// Sets the number of entries of a queue.
     pub fn set_queue_size(&self, queue: QueueIndex, entries: u32) {
-        call!(self, set_vq_num(queue.get(), entries), ())
+        if let Ok(index) = self.check_queue(queue) {
+            call!(self, set_vq_num(index, entries), ());
+        }
     }
 
     /// The number of entries of a queue; nothing if the parent cannot tell.
     pub fn queue_size(&self, queue: QueueIndex) -> Option<u16> {
-        call!(self, get_vq_size(queue.get()) => Some, None)
+        let index = self.check_queue(queue).ok()?;
+        call!(self, get_vq_size(index) => Some, None)
     }
 
     /// The alignment that the device asks of queues, in bytes.
@@ -215,30 +234,35 @@ impl Device<Bound> {
 
     /// Lets the device process a queue, or stops it.
     pub fn set_queue_ready(&self, queue: QueueIndex, ready: bool) {
-        call!(self, set_vq_ready(queue.get(), ready), ())
+        if let Ok(index) = self.check_queue(queue) {
+            call!(self, set_vq_ready(index, ready), ());
+        }
     }
 
     /// Whether the device processes a queue.
     pub fn queue_ready(&self, queue: QueueIndex) -> bool {
-        call!(self, get_vq_ready(queue.get()), false)
+        self.check_queue(queue)
+            .is_ok_and(|index| call!(self, get_vq_ready(index), false))
     }
 
     /// Sets where the device goes on in a queue. Fails with the parent's error.
     pub fn set_queue_state(&self, queue: QueueIndex, state: QueueState) -> Result {
+        let index = self.check_queue(queue)?;
         let raw = state.into_raw();
         to_result(call!(
             self,
-            set_vq_state(queue.get(), &raw),
+            set_vq_state(index, &raw),
             EOPNOTSUPP.to_errno()
         ))
     }
 
     /// Where the device goes on in a queue. Fails with the parent's error.
     pub fn queue_state(&self, queue: QueueIndex) -> Result<QueueState> {
+        let index = self.check_queue(queue)?;
         let mut raw = QueueState::default().into_raw();
         to_result(call!(
             self,
-            get_vq_state(queue.get(), &mut raw),
+            get_vq_state(index, &mut raw),
             EOPNOTSUPP.to_errno()
         ))?;
         Ok(QueueState::from_raw(raw))
@@ -246,19 +270,23 @@ impl Device<Bound> {
 
     /// Tells the device that there are new buffers in a queue. Any context, also atomic.
     pub fn kick(&self, queue: QueueIndex) {
-        call!(self, kick_vq(queue.get()), ())
+        if let Ok(index) = self.check_queue(queue) {
+            call!(self, kick_vq(index), ());
+        }
     }
 
     /// As [`kick`](Self::kick), with data. Any context, also atomic.
     ///
     /// Fails with `EOPNOTSUPP` if the parent does not take data.
     pub fn kick_with_data(&self, data: NotificationData) -> Result {
+        self.check_queue(data.queue())?;
         call!(self, kick_vq_with_data(data.bits()) => Ok, Err(EOPNOTSUPP))
     }
 
     /// The memory by which a queue can be kicked, if there is any.
     pub fn notification_area(&self, queue: QueueIndex) -> Option<NotificationArea> {
-        let raw = call!(self, get_vq_notification(queue.get()) => Some, None)?;
+        let index = self.check_queue(queue).ok()?;
+        let raw = call!(self, get_vq_notification(index) => Some, None)?;
         (raw.size != 0).then_some(NotificationArea {
             address: raw.addr,
             size: raw.size,
@@ -267,7 +295,8 @@ impl Device<Bound> {
 
     /// The interrupt of a queue, if it has one of its own. It does not change after `DRIVER_OK`.
     pub fn queue_irq(&self, queue: QueueIndex) -> Option<u32> {
-        let irq = call!(self, get_vq_irq(queue.get()) => Some, None)?;
+        let index = self.check_queue(queue).ok()?;
+        let irq = call!(self, get_vq_irq(index) => Some, None)?;
         u32::try_from(irq).ok()
     }
 
@@ -275,10 +304,11 @@ impl Device<Bound> {
     ///
     /// Fails with `EOPNOTSUPP` if the parent cannot, or with its error.
     pub fn set_queue_affinity(&self, queue: QueueIndex, cpus: Option<&Cpumask>) -> Result {
+        let index = self.check_queue(queue)?;
         let mask = cpus.map_or(core::ptr::null_mut(), Cpumask::as_raw);
         to_result(call!(
             self,
-            set_vq_affinity(queue.get(), mask.cast_const()),
+            set_vq_affinity(index, mask.cast_const()),
             EOPNOTSUPP.to_errno()
         ))
     }
@@ -290,7 +320,8 @@ impl Device<Bound> {
     /// Nothing may change the status of the device meanwhile: parents keep the mask with the
     /// interrupt, which goes with `DRIVER_OK`.
     pub unsafe fn queue_affinity(&self, queue: QueueIndex) -> Result<Option<CpumaskVar>> {
-        let mask = call!(self, get_vq_affinity(queue.get()), core::ptr::null());
+        let index = self.check_queue(queue)?;
+        let mask = call!(self, get_vq_affinity(index), core::ptr::null());
         if mask.is_null() {
             return Ok(None);
         }

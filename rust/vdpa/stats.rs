@@ -2,83 +2,57 @@
 
 //! Statistics of virtqueues, which a parent writes into a netlink message.
 
-use core::marker::PhantomData;
-use kernel::{
-    error::to_result,
-    prelude::*, //
+use core::ptr::NonNull;
+use kernel::prelude::*;
+use kext::genetlink::{
+    AttrWriter,
+    ExtAck, //
 };
 use vdpa_bindings as bindings;
 
 /// Takes the statistics of a virtqueue as pairs of a name and a number.
-///
-/// # Invariants
-///
-/// `message` is a message to which attributes may be added during `'a`; `extack` is valid during
-/// `'a`, or null.
 pub struct StatsWriter<'a> {
-    message: *mut bindings::sk_buff,
-    extack: *mut bindings::netlink_ext_ack,
-    _message: PhantomData<&'a mut bindings::sk_buff>,
+    record: AttrWriter<'a>,
+    extack: ExtAck<'a>,
 }
 
 impl StatsWriter<'_> {
     /// # Safety
     ///
-    /// The arguments must fulfil the type invariants.
+    /// During the lifetime of the result, `message` must be a linear message with a record in the
+    /// making that nobody else uses, and `extack` valid and used by this thread only, or null.
     pub(crate) unsafe fn from_raw(
-        message: *mut bindings::sk_buff,
+        message: NonNull<bindings::sk_buff>,
         extack: *mut bindings::netlink_ext_ack,
     ) -> Self {
-        // INVARIANT: By the safety requirements.
-        Self {
-            message,
-            extack,
-            _message: PhantomData,
+        // SAFETY: By the safety requirements. The text of an error is copied, so it does not matter
+        // whose module it is in.
+        unsafe {
+            Self {
+                record: AttrWriter::from_raw(message),
+                extack: ExtAck::from_raw(extack),
+            }
         }
     }
 
     /// Adds a pair. Fails with `EMSGSIZE` when the message is full; then the operation should fail
     /// with that too.
     pub fn put(&mut self, name: &CStr, value: u64) -> Result {
-        let name = name.to_bytes_with_nul();
-        let len = c_int::try_from(name.len()).map_err(|_| EMSGSIZE)?;
-        let value = value.to_ne_bytes();
-        let value_len = c_int::try_from(value.len())?;
-        // SAFETY: By the type invariants; the bytes are copied.
-        to_result(unsafe {
-            bindings::nla_put(self.message, Self::NAME, len, name.as_ptr().cast())
-        })?;
-        // SAFETY: As above.
-        to_result(unsafe {
-            bindings::nla_put_64bit(
-                self.message,
-                Self::VALUE,
-                value_len,
-                value.as_ptr().cast(),
-                Self::PAD,
-            )
-        })
+        self.record.put_string(Self::NAME, name)?;
+        self.record.put_u64(Self::VALUE, value, Self::PAD)
     }
 
     /// A text that user space gets with an error of the operation. It is cut off at 79 bytes.
     pub fn set_error_text(&mut self, text: &CStr) {
-        if self.extack.is_null() {
-            return;
-        }
-        // SAFETY: By the type invariants. The text is copied, as the module might be gone before it
-        // is sent.
-        unsafe {
-            let buf = &raw mut (*self.extack)._msg_buf;
-            bindings::sized_strscpy(buf.cast(), text.as_char_ptr(), size_of_val(&*buf));
-            (*self.extack)._msg = buf.cast_const().cast();
-        }
+        self.extack.set_fmt(fmt!("{text}"));
     }
 
-    const NAME: c_int = attribute(bindings::vdpa_attr_VDPA_ATTR_DEV_VENDOR_ATTR_NAME);
-    const VALUE: c_int = attribute(bindings::vdpa_attr_VDPA_ATTR_DEV_VENDOR_ATTR_VALUE);
-    const PAD: c_int = attribute(bindings::vdpa_attr_VDPA_ATTR_PAD);
+    const NAME: u16 = attribute(bindings::vdpa_attr_VDPA_ATTR_DEV_VENDOR_ATTR_NAME);
+    const VALUE: u16 = attribute(bindings::vdpa_attr_VDPA_ATTR_DEV_VENDOR_ATTR_VALUE);
+    const PAD: u16 = attribute(bindings::vdpa_attr_VDPA_ATTR_PAD);
 }
 
-const fn attribute(number: bindings::vdpa_attr) -> c_int {
-    c_int::from_ne_bytes(number.to_ne_bytes())
+const fn attribute(number: bindings::vdpa_attr) -> u16 {
+    assert!(number <= u16::MAX as u32);
+    number as u16
 }

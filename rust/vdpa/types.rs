@@ -130,13 +130,13 @@ impl Status {
     }
 
     /// Whether the guest's driver knows how to drive the device and is ready.
-    pub fn driver_ok(self) -> bool {
-        u32::from(self.0) & bindings::VIRTIO_CONFIG_S_DRIVER_OK != 0
+    pub const fn driver_ok(self) -> bool {
+        self.contains(Self::DRIVER_OK)
     }
 
     /// Whether feature negotiation is complete.
-    pub fn features_ok(self) -> bool {
-        u32::from(self.0) & bindings::VIRTIO_CONFIG_S_FEATURES_OK != 0
+    pub const fn features_ok(self) -> bool {
+        self.contains(Self::FEATURES_OK)
     }
 }
 

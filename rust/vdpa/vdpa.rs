@@ -42,6 +42,7 @@ pub mod types;
 pub use self::{
     callback::{
         CallbackGuard,
+        CallbackSet,
         InterruptHandler, //
     },
     device::Device,
@@ -64,7 +65,8 @@ pub use self::{
         DeviceParams,
         DmaDevice,
         ParentDevice,
-        Setup, //
+        Setup,
+        StaysBound, //
     },
     queue::*,
     registration::Registration,

@@ -139,6 +139,7 @@ fn life_cycle_of_the_driver() {
         "virtio device type 1, 2 queue(s) of at most 256 entries",
         "offers 0x300000028, accepted 0x300000000",
         "configuration space of 12 byte(s), begins with [02, 11, 22, 33, 44, 55,",
+        "reaches 0x0-0xffffffffffffffff",
         "unbind after 2 configuration change(s)",
     ];
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");
