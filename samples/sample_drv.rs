@@ -136,8 +136,13 @@ impl<'bound> Session<'bound> {
     }
 
     fn show_config(&self) {
+        // As much of it as there is.
         let mut config = [0; 16];
-        self.dev.read_config(0, config.as_mut_slice());
+        let len = self.dev.config_size().min(config.len());
+        let (config, _) = config.split_at_mut(len);
+        if self.dev.read_config(0, config).is_err() {
+            return;
+        }
         dev_info!(
             self.dev,
             "configuration space of {} byte(s), begins with {:02x?}\n",

@@ -7,7 +7,10 @@ use crate::{
     trace, //
 };
 use kernel::{
-    device::CoreInternal,
+    device::{
+        Bound,
+        CoreInternal, //
+    },
     prelude::*,
     str::CString, //
 };
@@ -80,7 +83,7 @@ impl Bus for VdpaBus {
         }
     }
 
-    fn uevent(device: &Device, env: &mut UeventEnv) -> Result {
+    fn uevent(device: &Device<Bound>, env: &mut UeventEnv) -> Result {
         let alias = CString::try_from_fmt(fmt!(
             "MODALIAS=vdpa:d{:08X}v{:08X}",
             device.device_id().get(),

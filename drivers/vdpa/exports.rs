@@ -11,7 +11,7 @@ use crate::{
 };
 use core::mem::ManuallyDrop;
 use kernel::{
-    device::Normal,
+    device::Bound,
     error::from_result,
     prelude::*, //
 };
@@ -143,7 +143,7 @@ kext::c_export! {
 
     /// # Safety
     ///
-    /// `vdev` must be a valid device and `buf` valid for writes of `len` bytes.
+    /// `vdev` must be a device whose parent is there, and `buf` valid for writes of `len` bytes.
     unsafe extern "C" fn vdpa_get_config(
         vdev: *mut bindings::vdpa_device,
         offset: c_uint,
@@ -152,13 +152,13 @@ kext::c_export! {
     ) {
         // SAFETY: By the safety requirements.
         let (device, buf) =
-            unsafe { (Device::<Normal>::from_raw(vdev), OutBuffer::from_raw(buf, len)) };
-        device.read_config(offset, buf);
+            unsafe { (Device::<Bound>::from_raw(vdev), OutBuffer::from_raw(buf, len)) };
+        device.get_config(offset, buf);
     }
 
     /// # Safety
     ///
-    /// `dev` must be a valid device and `buf` valid for reads of `length` bytes.
+    /// `dev` must be a device whose parent is there, and `buf` valid for reads of `length` bytes.
     unsafe extern "C" fn vdpa_set_config(
         dev: *mut bindings::vdpa_device,
         offset: c_uint,
@@ -167,16 +167,16 @@ kext::c_export! {
     ) {
         // SAFETY: By the safety requirements.
         let (device, buf) =
-            unsafe { (Device::<Normal>::from_raw(dev), InBuffer::from_raw(buf, length)) };
-        device.write_config(offset, buf);
+            unsafe { (Device::<Bound>::from_raw(dev), InBuffer::from_raw(buf, length)) };
+        device.set_config(offset, buf);
     }
 
     /// # Safety
     ///
-    /// `vdev` must be a valid device.
+    /// `vdev` must be a device whose parent is there.
     unsafe extern "C" fn vdpa_set_status(vdev: *mut bindings::vdpa_device, status: u8) {
         // SAFETY: By the safety requirements.
-        let device = unsafe { Device::<Normal>::from_raw(vdev) };
+        let device = unsafe { Device::<Bound>::from_raw(vdev) };
         device.set_status(Status::from_bits(status));
     }
 }

@@ -94,11 +94,13 @@ fn register(device: Unregistered<'_>, queues: u32) -> Result {
 /// `dev_del`, so [`State::management`](state::State) is held for writing.
 pub(crate) fn unregister_managed(device: Registered<'_>) {
     warn_on!(!device.is_managed());
+    // The name is needed when the device is gone; by then its parent must not be asked.
     let vdev = DeviceRef::from(device.device());
+    let id = device.device().device_id();
     let manager = device.manager();
     unregister(device);
     if let Some(manager) = manager {
-        notify::removed(manager, &vdev);
+        notify::removed(manager, &vdev, id);
     }
 }
 

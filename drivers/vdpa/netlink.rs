@@ -19,7 +19,10 @@ pub(crate) mod notify;
 mod stats;
 
 use crate::{
-    state,
+    state::{
+        self,
+        Managed, //
+    },
     trace, //
 };
 use core::marker::PhantomData;
@@ -45,10 +48,7 @@ use kext::{
         Request, //
     },
 };
-use vdpa::{
-    device::DeviceRef,
-    ManagementDevice, //
-};
+use vdpa::device::DeviceRef;
 use vdpa_bindings as bindings;
 
 /// A command number of `enum vdpa_command`.
@@ -147,12 +147,9 @@ fn find_device(req: &Request<'_>) -> Result<DeviceRef> {
     })
 }
 
-/// The management device of a device. Fails with `EINVAL` if it has none.
-fn managed<'a>(
-    owner: Option<&'a ManagementDevice>,
-    extack: ExtAck<'_>,
-) -> Result<&'a ManagementDevice> {
-    owner.ok_or_else(|| {
+/// Fails with `EINVAL` if the device has no management device.
+fn managed<'a>(found: Option<Managed<'a>>, extack: ExtAck<'_>) -> Result<Managed<'a>> {
+    found.ok_or_else(|| {
         extack_msg!(extack, "unmanaged vdpa device");
         EINVAL
     })
@@ -164,14 +161,14 @@ fn managed<'a>(
 /// message.
 fn list_devices(
     dump: &mut Dump<'_, u64>,
-    mut f: impl FnMut(&mut Dump<'_, u64>, &ManagementDevice, &DeviceRef) -> Result,
+    mut f: impl FnMut(&mut Dump<'_, u64>, Managed<'_>) -> Result,
 ) -> Result {
     let state = state::get()?;
     let managers = state.management.read();
     let next = |age| state.registry.lock().from(age);
     while let Some((age, device)) = next(dump.state()) {
-        if let Some(manager) = managers.owner_of(&device) {
-            match f(dump, manager, &device) {
+        if let Some(found) = managers.managed(&device) {
+            match f(dump, found) {
                 Err(e) if e == EMSGSIZE => return Err(e),
                 _ => (),
             }

@@ -7,6 +7,7 @@ use crate::{
     unload::Live, //
 };
 use kernel::{
+    device::Bound,
     new_mutex,
     prelude::*,
     sync::Mutex, //
@@ -18,7 +19,10 @@ use kext::{
     once::StaticCell,
     rwsem::RwSemaphore, //
 };
-use vdpa::ManagementDevice;
+use vdpa::{
+    Device,
+    ManagementDevice, //
+};
 
 /// See the head of the crate for the order of the locks.
 #[pin_data]
@@ -64,6 +68,9 @@ pub(crate) struct ManagementDevices {
     next: u64,
 }
 
+/// A management device and a device of it, whose parent is there as the lock is held.
+pub(crate) type Managed<'a> = (&'a ManagementDevice, &'a Device<Bound>);
+
 struct Entry {
     /// Grows from entry to entry, so that a dump can tell where it was.
     age: u64,
@@ -102,9 +109,10 @@ impl ManagementDevices {
         })
     }
 
-    /// The one that made `device`.
-    pub(crate) fn owner_of(&self, device: &vdpa::Device) -> Option<&ManagementDevice> {
-        self.iter().find(|manager| manager.owns(device))
+    /// The device, and the one that made it; none if it is unmanaged.
+    pub(crate) fn managed<'a>(&'a self, device: &'a Device) -> Option<Managed<'a>> {
+        self.iter()
+            .find_map(|manager| Some((manager, manager.device_of(device)?)))
     }
 
     fn iter(&self) -> impl Iterator<Item = &ManagementDevice> {

@@ -2,7 +2,10 @@
 
 //! Tracepoints: `/sys/kernel/tracing/events/vdpa`, see `include/vdpa_trace.h`.
 
-use kernel::prelude::*;
+use kernel::{
+    device::Bound,
+    prelude::*, //
+};
 use vdpa::Device;
 
 kext::tracepoints! {
@@ -21,7 +24,7 @@ kext::tracepoints! {
     fn vdpa_nl_cmd(cmd: u8, dump: bool, ret: i32);
 }
 
-pub(crate) fn dev_add(device: &Device, queues: u32, result: &Result) {
+pub(crate) fn dev_add(device: &Device<Bound>, queues: u32, result: &Result) {
     if vdpa_dev_add_enabled() {
         let id = device.device_id().get();
         vdpa_dev_add(device.name(), id, queues, errno(result));

@@ -216,8 +216,9 @@ impl<'a> Unregistered<'a> {
     }
 
     /// The device.
-    pub fn device(&self) -> &'a Device {
-        self.0
+    pub fn device(&self) -> &'a Device<device::Bound> {
+        // SAFETY: Its parent is putting it on the bus.
+        unsafe { self.0.as_bound() }
     }
 
     /// Whether the parent named the management device that it comes from.
@@ -273,8 +274,9 @@ impl<'a> Registered<'a> {
     }
 
     /// The device.
-    pub fn device(&self) -> &Device {
-        &self.0
+    pub fn device(&self) -> &Device<device::Bound> {
+        // SAFETY: Its parent is taking it off the bus.
+        unsafe { self.0.as_bound() }
     }
 
     /// Whether it came from a management device.
@@ -377,8 +379,8 @@ pub trait Bus: 'static {
     /// The machine goes down. The device lock is held.
     fn shutdown(device: &Device<device::CoreInternal<'_>>);
 
-    /// Adds to the environment of a uevent about the device.
-    fn uevent(device: &Device, env: &mut UeventEnv) -> Result;
+    /// Adds to the environment of a uevent about the device, which is on the bus.
+    fn uevent(device: &Device<device::Bound>, env: &mut UeventEnv) -> Result;
 
     /// The memory of a device that had this index was freed. Process context.
     fn freed(index: u32);
@@ -428,7 +430,8 @@ impl<B: Bus> Callbacks<B> {
         // SAFETY: By the safety requirements.
         let (device, env) = unsafe {
             (
-                Device::<device::Normal>::from_device_raw(dev.cast_mut()),
+                // Its parent is there as long as it is on the bus.
+                Device::<device::Bound>::from_device_raw(dev.cast_mut()),
                 UeventEnv::from_raw(env),
             )
         };

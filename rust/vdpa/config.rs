@@ -19,6 +19,7 @@ use core::{
     ptr, //
 };
 use kernel::{
+    device::Bound,
     error::to_result,
     prelude::*, //
 };
@@ -54,23 +55,13 @@ pub struct OutBuffer<'a> {
 impl OutBuffer<'_> {
     /// # Safety
     ///
-    /// `ptr` must be valid for writes of `len` bytes as long as the result is used.
+    /// `ptr` must be valid for writes of `len` bytes as long as the result is used, and what is read
+    /// into it must be within the device's configuration space, or the parent must stand it.
     pub unsafe fn from_raw(ptr: *mut c_void, len: u32) -> Self {
         // INVARIANT: By the safety requirements.
         Self {
             ptr,
             len,
-            _lifetime: PhantomData,
-        }
-    }
-}
-
-impl<'a> From<&'a mut [u8]> for OutBuffer<'a> {
-    fn from(buf: &'a mut [u8]) -> Self {
-        // INVARIANT: The slice is at least as long.
-        Self {
-            ptr: buf.as_mut_ptr().cast(),
-            len: u32::try_from(buf.len()).unwrap_or(u32::MAX),
             _lifetime: PhantomData,
         }
     }
@@ -90,7 +81,8 @@ pub struct InBuffer<'a> {
 impl InBuffer<'_> {
     /// # Safety
     ///
-    /// `ptr` must be valid for reads of `len` bytes as long as the result is used.
+    /// `ptr` must be valid for reads of `len` bytes as long as the result is used, and what is written
+    /// from it must be within the device's configuration space, or the parent must stand it.
     pub unsafe fn from_raw(ptr: *const c_void, len: u32) -> Self {
         // INVARIANT: By the safety requirements.
         Self {
@@ -101,25 +93,14 @@ impl InBuffer<'_> {
     }
 }
 
-impl<'a> From<&'a [u8]> for InBuffer<'a> {
-    fn from(buf: &'a [u8]) -> Self {
-        // INVARIANT: The slice is at least as long.
-        Self {
-            ptr: buf.as_ptr().cast(),
-            len: u32::try_from(buf.len()).unwrap_or(u32::MAX),
-            _lifetime: PhantomData,
-        }
-    }
-}
-
 /// A device whose `cf_lock` is held, at least for reading.
 pub struct LockedConfig<'a> {
-    device: &'a Device,
+    device: &'a Device<Bound>,
 }
 
 impl LockedConfig<'_> {
     /// The device.
-    pub fn device(&self) -> &Device {
+    pub fn device(&self) -> &Device<Bound> {
         self.device
     }
 
@@ -166,7 +147,7 @@ impl LockedConfig<'_> {
     }
 }
 
-impl Device {
+impl Device<Bound> {
     /// Runs `f` with `cf_lock` held for reading.
     pub fn with_config<R>(&self, f: impl FnOnce(LockedConfig<'_>) -> R) -> R {
         let _held = self.config_lock().read();
@@ -196,22 +177,51 @@ impl Device {
     /// Reads configuration space from `offset` on. Takes `cf_lock`.
     ///
     /// Before features are negotiated this counts as the access of a legacy driver, see
-    /// [`with_legacy_config`](Device::with_legacy_config). What is outside of the space stays as
-    /// it was, or is whatever the parent does there.
-    pub fn read_config<'a>(&self, offset: u32, buf: impl Into<OutBuffer<'a>>) {
-        let buf = buf.into();
+    /// [`with_legacy_config`](Self::with_legacy_config). Fails with `EINVAL` if the space ends before
+    /// the buffer does.
+    pub fn read_config(&self, offset: u32, buf: &mut [u8]) -> Result {
+        let len = self.check_range(offset, buf.len())?;
+        // SAFETY: The slice is as long, and the range is one of the device.
+        let buf = unsafe { OutBuffer::from_raw(buf.as_mut_ptr().cast(), len) };
+        self.get_config(offset, buf);
+        Ok(())
+    }
+
+    /// Writes configuration space from `offset` on. Takes `cf_lock`. Fails with `EINVAL` if the space
+    /// ends before the buffer does.
+    pub fn write_config(&self, offset: u32, buf: &[u8]) -> Result {
+        let len = self.check_range(offset, buf.len())?;
+        // SAFETY: The slice is as long, and the range is one of the device.
+        let buf = unsafe { InBuffer::from_raw(buf.as_ptr().cast(), len) };
+        self.set_config(offset, buf);
+        Ok(())
+    }
+
+    /// Parents need not check: some read and write device memory at whatever offset they get.
+    fn check_range(&self, offset: u32, len: usize) -> Result<u32> {
+        let len = u32::try_from(len).map_err(|_| EINVAL)?;
+        let end = offset.checked_add(len).ok_or(EINVAL)?;
+        match usize::try_from(end) {
+            Ok(end) if end <= self.config_size() => Ok(len),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// As [`read_config`](Self::read_config), for a caller who has checked the range:
+    /// `vdpa_get_config()`.
+    pub fn get_config(&self, offset: u32, buf: OutBuffer<'_>) {
         self.with_legacy_config(|config| config.read_raw(offset, buf));
     }
 
-    /// Writes configuration space from `offset` on. Takes `cf_lock`.
-    pub fn write_config<'a>(&self, offset: u32, buf: impl Into<InBuffer<'a>>) {
-        let buf = buf.into();
+    /// As [`write_config`](Self::write_config), for a caller who has checked the range:
+    /// `vdpa_set_config()`.
+    pub fn set_config(&self, offset: u32, buf: InBuffer<'_>) {
         let _held = self.config_lock().write();
         // The parent reads at most `len` bytes, which are valid by the invariant of the buffer.
         call!(self, set_config(offset, buf.ptr, buf.len), ());
     }
 
-    /// Sets the status; not for [`Status::RESET`], see [`reset`](Device::reset). Takes `cf_lock`.
+    /// Sets the status; not for [`Status::RESET`], see [`reset`](Self::reset). Takes `cf_lock`.
     pub fn set_status(&self, status: Status) {
         let _held = self.config_lock().write();
         call!(self, set_status(status.bits()), ());
@@ -222,7 +232,7 @@ impl Device {
         self.reset_with(ResetFlags::NONE)
     }
 
-    /// As [`reset`](Device::reset), with `flags`; a parent that knows no flags ignores them.
+    /// As [`reset`](Self::reset), with `flags`; a parent that knows no flags ignores them.
     pub fn reset_with(&self, flags: ResetFlags) -> Result {
         let _held = self.config_lock().write();
         self.set_features_valid(false);
@@ -239,7 +249,7 @@ impl Device {
         self.set_driver_features_unlocked(features)
     }
 
-    /// As [`set_driver_features`](Device::set_driver_features), with `cf_lock` held for writing.
+    /// As [`set_driver_features`](Self::set_driver_features), with `cf_lock` held for writing.
     fn set_driver_features_unlocked(&self, features: Features) -> Result {
         self.set_features_valid(true);
         to_result(call!(self, set_driver_features(features.bits()), 0))

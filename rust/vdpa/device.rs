@@ -129,7 +129,10 @@ impl Device {
         // SAFETY: By the type invariants; it is set when the device is made.
         unsafe { (*self.as_raw()).use_va }
     }
+}
 
+/// What asks the parent: only while it is sure to be there, as it is while a driver is bound.
+impl Device<device::Bound> {
     /// The virtio device type.
     pub fn device_id(&self) -> DeviceId {
         DeviceId::new(call!(self, get_device_id(), 0))
@@ -182,11 +185,12 @@ impl Device {
 }
 
 impl Device {
-    /// The bound device.
+    /// The device as one whose parent may be called.
     ///
     /// # Safety
     ///
-    /// A driver must be bound to the device for as long as the reference is used.
+    /// For as long as the reference is used, a driver must be bound to the device, or something else
+    /// must keep it from being unregistered.
     pub unsafe fn as_bound(&self) -> &Device<device::Bound> {
         // SAFETY: `self` is valid, and by the safety requirements in the context `Bound`.
         unsafe { Device::from_raw(self.as_raw()) }

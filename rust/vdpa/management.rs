@@ -247,6 +247,13 @@ impl ManagementDevice {
         }
     }
 
+    /// The device as one whose parent may be called, if it is one of this management device.
+    pub fn device_of<'a>(&'a self, device: &'a Device) -> Option<&'a Device<device::Bound>> {
+        // SAFETY: The parent of its devices goes with the management device, which is valid
+        // during `'a`.
+        self.owns(device).then(|| unsafe { device.as_bound() })
+    }
+
     /// Whether the device is one of this management device.
     pub fn owns(&self, device: &Device) -> bool {
         // SAFETY: The device is valid; its parent sets `mdev` before the device gets on the bus.

@@ -166,8 +166,8 @@ impl<T: DeviceOps> ParentDevice<T> {
     }
 
     /// The device as others see it.
-    pub fn device(&self) -> &Device {
-        // SAFETY: By the type invariants.
+    pub fn device(&self) -> &Device<device::Bound> {
+        // SAFETY: By the type invariants; its parent is there, since this is it.
         unsafe { Device::from_raw(self.as_raw()) }
     }
 

@@ -14,7 +14,10 @@ use super::{
     Lister, //
 };
 use crate::state;
-use kernel::prelude::*;
+use kernel::{
+    device::Bound,
+    prelude::*, //
+};
 use kext::{
     extack_fmt, extack_msg,
     genetlink::{
@@ -47,21 +50,21 @@ impl Handler for Get {
         let state = state::get()?;
         let managers = state.management.read();
         let device = find_device(req)?;
-        managed(managers.owner_of(&device), req.extack())?;
-        req.reply(RECORD, |record| fill(&device, record))
+        let (_, device) = managed(managers.managed(&device), req.extack())?;
+        req.reply(RECORD, |record| fill(device, record))
     }
 }
 
 impl Lister for Get {
     fn list(dump: &mut Dump<'_, u64>) -> Result {
-        list_devices(dump, |dump, _manager, device| {
+        list_devices(dump, |dump, (_, device)| {
             dump.record(RECORD, |record| fill(device, record))
         })
     }
 }
 
 /// What identifies a device, and its configuration by its type. Takes `cf_lock`.
-pub(super) fn fill(device: &Device, record: &mut AttrWriter<'_>) -> Result {
+pub(super) fn fill(device: &Device<Bound>, record: &mut AttrWriter<'_>) -> Result {
     device.with_config(|config| {
         let id = device.device_id();
         record.put_string(attr::DEV_NAME, device.name())?;
@@ -180,7 +183,7 @@ impl Handler for Set {
         let state = state::get()?;
         let managers = state.management.write();
         let device = find_device(req)?;
-        let manager = managed(managers.owner_of(&device), req.extack())?;
+        let (manager, device) = managed(managers.managed(&device), req.extack())?;
         if !manager.classes().has(DeviceId::NET) {
             extack_fmt!(req.extack(), "{} device not supported", device.name());
             return Err(EOPNOTSUPP);
@@ -210,8 +213,8 @@ impl Handler for Set {
             mac: Some(mac),
             ..DeviceConfig::default()
         };
-        manager.set_attributes(&device, &config)?;
-        notify::changed(&device);
+        manager.set_attributes(device, &config)?;
+        notify::changed(device);
         Ok(())
     }
 }

@@ -14,7 +14,10 @@ use super::{
     Lister, //
 };
 use crate::state;
-use kernel::prelude::*;
+use kernel::{
+    device::Bound,
+    prelude::*, //
+};
 use kext::{
     extack_fmt, extack_msg,
     genetlink::{
@@ -172,14 +175,14 @@ impl Handler for Delete {
         let state = state::get()?;
         let managers = state.management.write();
         let device = find_device(req)?;
-        let manager = managers.owner_of(&device).ok_or_else(|| {
+        let (manager, device) = managers.managed(&device).ok_or_else(|| {
             extack_msg!(
                 req.extack(),
                 "Only user created device can be deleted by user"
             );
             EINVAL
         })?;
-        manager.remove_device(&device)
+        manager.remove_device(device)
     }
 }
 
@@ -194,14 +197,14 @@ impl Handler for Get {
         let state = state::get()?;
         let managers = state.management.read();
         let device = find_device(req)?;
-        let manager = managed(managers.owner_of(&device), req.extack())?;
-        req.reply(RECORD, |record| fill(manager, &device, record))
+        let (manager, device) = managed(managers.managed(&device), req.extack())?;
+        req.reply(RECORD, |record| fill(manager, device, record))
     }
 }
 
 impl Lister for Get {
     fn list(dump: &mut Dump<'_, u64>) -> Result {
-        list_devices(dump, |dump, manager, device| {
+        list_devices(dump, |dump, (manager, device)| {
             dump.record(RECORD, |record| fill(manager, device, record))
         })
     }
@@ -210,7 +213,7 @@ impl Lister for Get {
 /// All about a device but its configuration.
 pub(super) fn fill(
     manager: &ManagementDevice,
-    device: &Device,
+    device: &Device<Bound>,
     record: &mut AttrWriter<'_>,
 ) -> Result {
     management::fill_handle(manager, record)?;

@@ -14,13 +14,17 @@ use super::{
     management, //
 };
 use crate::state;
-use kernel::prelude::*;
+use kernel::{
+    device::Bound,
+    prelude::*, //
+};
 use kext::genetlink::{
     AttrWriter,
     MulticastGroup, //
 };
 use vdpa::{
     Device,
+    DeviceId,
     ManagementDevice, //
 };
 use vdpa_bindings as bindings;
@@ -31,23 +35,23 @@ pub(super) static GROUPS: [MulticastGroup; 1] = [MulticastGroup::new(c"monitor")
 const MONITOR: u32 = 0;
 
 /// A device is on the bus.
-pub(crate) fn added(manager: &ManagementDevice, device: &Device) {
+pub(crate) fn added(manager: &ManagementDevice, device: &Device<Bound>) {
     send(device::RECORD, |record| {
         device::fill(manager, device, record)
     });
 }
 
-/// A device is off the bus.
-pub(crate) fn removed(manager: &ManagementDevice, device: &Device) {
+/// A device of this type is off the bus.
+pub(crate) fn removed(manager: &ManagementDevice, device: &Device, id: DeviceId) {
     send(command(bindings::vdpa_command_VDPA_CMD_DEV_DEL), |record| {
         management::fill_handle(manager, record)?;
         record.put_string(attr::DEV_NAME, device.name())?;
-        record.put_u32(attr::DEV_ID, device.device_id().get())
+        record.put_u32(attr::DEV_ID, id.get())
     });
 }
 
 /// The configuration of a device was changed.
-pub(super) fn changed(device: &Device) {
+pub(super) fn changed(device: &Device<Bound>) {
     send(config::RECORD, |record| config::fill(device, record));
 }
 

@@ -11,7 +11,10 @@ use super::{
     Handler, //
 };
 use crate::state;
-use kernel::prelude::*;
+use kernel::{
+    device::Bound,
+    prelude::*, //
+};
 use kext::{
     extack_msg,
     genetlink::{
@@ -49,7 +52,7 @@ impl Handler for Get {
         let state = state::get()?;
         let managers = state.management.read();
         let device = find_device(req)?;
-        managed(managers.owner_of(&device), req.extack())?;
+        let (_, device) = managed(managers.managed(&device), req.extack())?;
         if device.device_id() != DeviceId::NET {
             return Err(EOPNOTSUPP);
         }
@@ -63,10 +66,10 @@ impl Handler for Get {
         if !device.has_vendor_stats() {
             return Err(EOPNOTSUPP);
         }
-        check_negotiated(&device, req.extack())?;
+        check_negotiated(device, req.extack())?;
         device.with_legacy_config(|config| {
             // Again: the lock was free in between.
-            check_negotiated(&device, req.extack())?;
+            check_negotiated(device, req.extack())?;
             req.reply(command(Self::CMD), |record| {
                 fill(&config, index, record, req.extack())
             })
@@ -74,7 +77,7 @@ impl Handler for Get {
     }
 }
 
-fn check_negotiated(device: &Device, extack: ExtAck<'_>) -> Result {
+fn check_negotiated(device: &Device<Bound>, extack: ExtAck<'_>) -> Result {
     if device.status().features_ok() {
         return Ok(());
     }
