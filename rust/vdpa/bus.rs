@@ -197,6 +197,21 @@ impl Drop for Blank<'_> {
     }
 }
 
+/// What the parent says of the management device that it comes from; null for none.
+fn manager_field(device: &Device) -> *mut bindings::vdpa_mgmt_dev {
+    // SAFETY: The device is valid; its parent sets the field before it gets on the bus.
+    unsafe { (*device.as_raw()).mdev }
+}
+
+/// # Safety
+///
+/// The management device that the parent named, if any, must be valid during `'a`.
+unsafe fn manager_of<'a>(device: &Device) -> Option<&'a ManagementDevice> {
+    let mdev = NonNull::new(manager_field(device))?;
+    // SAFETY: By the safety requirements.
+    unsafe { ManagementDevice::from_raw(mdev.as_ptr()) }.ok()
+}
+
 /// A device that its parent wants on the bus.
 ///
 /// # Invariants
@@ -223,16 +238,13 @@ impl<'a> Unregistered<'a> {
 
     /// Whether the parent named the management device that it comes from.
     pub fn is_managed(&self) -> bool {
-        // SAFETY: The device is valid.
-        unsafe { !(*self.0.as_raw()).mdev.is_null() }
+        !manager_field(self.0).is_null()
     }
 
     /// The management device that it comes from, if its parent named one that can be used.
     pub fn manager(&self) -> Option<&'a ManagementDevice> {
-        // SAFETY: The device is valid.
-        let mdev = NonNull::new(unsafe { (*self.0.as_raw()).mdev })?;
         // SAFETY: By the safety requirements of `from_raw`.
-        unsafe { ManagementDevice::from_raw(mdev.as_ptr()) }.ok()
+        unsafe { manager_of(self.0) }
     }
 
     /// The index that it got when it was made.
@@ -281,16 +293,13 @@ impl<'a> Registered<'a> {
 
     /// Whether it came from a management device.
     pub fn is_managed(&self) -> bool {
-        // SAFETY: The device is valid.
-        unsafe { !(*self.0.as_raw()).mdev.is_null() }
+        !manager_field(&self.0).is_null()
     }
 
     /// The management device that it comes from, if its parent named one that can be used.
     pub fn manager(&self) -> Option<&'a ManagementDevice> {
-        // SAFETY: The device is valid.
-        let mdev = NonNull::new(unsafe { (*self.0.as_raw()).mdev })?;
         // SAFETY: By the safety requirements of `from_raw`.
-        unsafe { ManagementDevice::from_raw(mdev.as_ptr()) }.ok()
+        unsafe { manager_of(&self.0) }
     }
 
     /// Unbinds its driver, takes it off the bus and gives back the reference.
