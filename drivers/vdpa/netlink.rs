@@ -16,6 +16,9 @@ mod device;
 mod management;
 mod name;
 pub(crate) mod notify;
+mod refuse;
+mod report;
+mod rules;
 mod stats;
 
 use crate::{

@@ -100,6 +100,7 @@ mod family;
 mod message;
 mod policy;
 mod request;
+mod tlv;
 
 #[doc(inline)]
 pub use self::{

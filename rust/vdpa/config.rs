@@ -4,6 +4,7 @@
 //! features.
 
 use crate::{
+    config_range::checked_len,
     device::{
         call,
         Device, //
@@ -197,14 +198,8 @@ impl Device<Bound> {
         Ok(())
     }
 
-    /// Parents need not check: some read and write device memory at whatever offset they get.
     fn check_range(&self, offset: u32, len: usize) -> Result<u32> {
-        let len = u32::try_from(len).map_err(|_| EINVAL)?;
-        let end = offset.checked_add(len).ok_or(EINVAL)?;
-        match usize::try_from(end) {
-            Ok(end) if end <= self.config_size() => Ok(len),
-            _ => Err(EINVAL),
-        }
+        checked_len(offset, len, self.config_size()).ok_or(EINVAL)
     }
 
     /// As [`read_config`](Self::read_config), for a caller who has checked the range:

@@ -18,6 +18,11 @@ use kernel::{
 };
 use vdpa_bindings as bindings;
 
+pub use crate::device_config::{
+    Classes,
+    DeviceConfig, //
+};
+
 /// A management device.
 ///
 /// # Invariants
@@ -32,43 +37,7 @@ unsafe impl Send for ManagementDevice {}
 // SAFETY: As above.
 unsafe impl Sync for ManagementDevice {}
 
-/// What a user asks of a device to be made or changed, `struct vdpa_dev_set_config` in C.
-#[derive(Clone, Copy, Default)]
-pub struct DeviceConfig {
-    /// The features to offer.
-    pub features: Option<Features>,
-    /// The MAC address of a network device.
-    pub mac: Option<[u8; 6]>,
-    /// The MTU of a network device, in bytes.
-    pub mtu: Option<u16>,
-    /// The largest number of queue pairs of a network device.
-    pub max_queue_pairs: Option<u16>,
-}
-
 impl DeviceConfig {
-    /// The attributes that are about network devices.
-    pub const NET_ATTRIBUTES: u64 = 1 << bindings::vdpa_attr_VDPA_ATTR_DEV_NET_CFG_MACADDR
-        | 1 << bindings::vdpa_attr_VDPA_ATTR_DEV_NET_CFG_MTU
-        | 1 << bindings::vdpa_attr_VDPA_ATTR_DEV_NET_CFG_MAX_VQP;
-
-    /// The attributes that are set, as a mask of the bits `VDPA_ATTR_*`.
-    pub fn mask(&self) -> u64 {
-        let bit = |set: bool, attr: u32| u64::from(set) << attr;
-        bit(
-            self.features.is_some(),
-            bindings::vdpa_attr_VDPA_ATTR_DEV_FEATURES,
-        ) | bit(
-            self.mac.is_some(),
-            bindings::vdpa_attr_VDPA_ATTR_DEV_NET_CFG_MACADDR,
-        ) | bit(
-            self.mtu.is_some(),
-            bindings::vdpa_attr_VDPA_ATTR_DEV_NET_CFG_MTU,
-        ) | bit(
-            self.max_queue_pairs.is_some(),
-            bindings::vdpa_attr_VDPA_ATTR_DEV_NET_CFG_MAX_VQP,
-        )
-    }
-
     fn to_raw(self) -> bindings::vdpa_dev_set_config {
         let mut raw = bindings::vdpa_dev_set_config {
             device_features: self.features.unwrap_or_default().bits(),
@@ -96,23 +65,6 @@ impl DeviceConfig {
             max_queue_pairs: has(bindings::vdpa_attr_VDPA_ATTR_DEV_NET_CFG_MAX_VQP)
                 .then_some(raw.net.max_vq_pairs),
         }
-    }
-}
-
-/// The virtio device types that a management device can make.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Classes {
-    /// A bit for each type with a number below 64.
-    pub bits: u64,
-    /// The number of types with a number below 64.
-    pub count: u32,
-}
-
-impl Classes {
-    /// Whether the type is among them.
-    pub fn has(self, id: DeviceId) -> bool {
-        1u64.checked_shl(id.get())
-            .is_some_and(|bit| self.bits & bit != 0)
     }
 }
 
@@ -175,10 +127,7 @@ impl ManagementDevice {
         let mut entry = self.raw().id_table.cast_const();
         // SAFETY: By the type invariants: a table ends with an entry of device 0.
         while let Some(id) = unsafe { entry.as_ref() }.filter(|id| id.device != 0) {
-            if let Some(bit) = 1u64.checked_shl(id.device) {
-                classes.bits |= bit;
-                classes.count = classes.count.saturating_add(1);
-            }
+            classes = classes.with(DeviceId::new(id.device));
             // SAFETY: This entry is not the last one.
             entry = unsafe { entry.add(1) };
         }

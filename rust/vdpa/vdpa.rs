@@ -23,7 +23,9 @@
 pub mod bus;
 pub mod callback;
 pub mod config;
+mod config_range;
 pub mod device;
+mod device_config;
 pub mod driver;
 pub mod interrupts;
 pub mod management;
@@ -34,6 +36,7 @@ mod ops_table;
 mod ops_tests;
 pub mod parent;
 pub mod queue;
+mod queue_state;
 pub mod registration;
 pub mod root_device;
 pub mod stats;

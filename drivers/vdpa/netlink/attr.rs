@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The numbers of attributes, `enum vdpa_attr`, without the common parts of their names.
+//!
+//! Nothing here needs the kernel: `tests/host` has the same file.
 
 use vdpa_bindings as bindings;
 

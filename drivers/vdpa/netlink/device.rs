@@ -10,6 +10,8 @@ use super::{
     managed,
     management,
     name::Name,
+    refuse::refuse,
+    rules,
     Handler,
     Lister, //
 };
@@ -19,19 +21,17 @@ use kernel::{
     prelude::*, //
 };
 use kext::{
-    extack_fmt, extack_msg,
+    extack_msg,
     genetlink::{
         AttrWriter,
         CommandFlags,
         Dump,
-        ExtAck,
         Request, //
     },
 };
 use vdpa::{
     Device,
     DeviceConfig,
-    DeviceId,
     Features,
     ManagementDevice, //
 };
@@ -39,13 +39,6 @@ use vdpa_bindings as bindings;
 
 /// Records come as this command, whatever was asked.
 pub(super) const RECORD: u8 = command(bindings::vdpa_command_VDPA_CMD_DEV_NEW);
-
-/// The features that depend on the type of the device: all but those of the transport (virtio 1.3,
-/// section 6).
-const DEVICE_FEATURES: Features = Features::from_bits(
-    !((u64::MAX << bindings::VIRTIO_TRANSPORT_F_START)
-        & (u64::MAX >> (u64::BITS - 1 - bindings::VIRTIO_TRANSPORT_F_END))),
-);
 
 pub(super) struct New;
 
@@ -56,23 +49,25 @@ impl Handler for New {
     fn handle(req: &Request<'_>) -> Result {
         let name = req.require(attr::DEV_NAME)?.as_c_string_bytes();
         let config = parse_config(req)?;
-        check_features(&config, req.extack())?;
+        let refuse = |why| refuse(why, req.extack());
+        rules::check_config(&config).map_err(refuse)?;
 
         let state = state::get()?;
         let managers = state.management.write();
         let manager = management::find(&managers, req).inspect_err(|_| {
             extack_msg!(req.extack(), "Fail to find the specified management device");
         })?;
-        check_support(&config, manager, req.extack())?;
+        rules::check_support(&config, manager.attribute_mask(), manager.classes())
+            .map_err(refuse)?;
         let name = Name::new(name, req.extack())?;
         manager.add_device(name.as_c_str()?, &config)
     }
 }
 
-/// What the user wants of the device. Fails with `EINVAL` for no queue pair.
+/// What the user wants of the device.
 fn parse_config(req: &Request<'_>) -> Result<DeviceConfig> {
     let attr = |number| req.attr(number);
-    let config = DeviceConfig {
+    Ok(DeviceConfig {
         mac: attr(attr::NET_CFG_MACADDR)
             .map(|attr| attr.as_array())
             .transpose()?,
@@ -85,83 +80,7 @@ fn parse_config(req: &Request<'_>) -> Result<DeviceConfig> {
         features: attr(attr::FEATURES)
             .map(|attr| attr.as_u64().map(Features::from_bits))
             .transpose()?,
-    };
-    if config.max_queue_pairs == Some(0) {
-        extack_msg!(req.extack(), "At least one pair of VQs is required");
-        return Err(EINVAL);
-    }
-    Ok(config)
-}
-
-/// An attribute needs its feature, where features are named. Fails with `EINVAL`.
-fn check_features(config: &DeviceConfig, extack: ExtAck<'_>) -> Result {
-    let Some(features) = config.features else {
-        return Ok(());
-    };
-    let needed = [
-        (config.mac.is_some(), bindings::VIRTIO_NET_F_MAC),
-        (config.mtu.is_some(), bindings::VIRTIO_NET_F_MTU),
-        (
-            config.max_queue_pairs.is_some_and(|pairs| pairs > 1),
-            bindings::VIRTIO_NET_F_MQ,
-        ),
-    ];
-    let missing = needed
-        .into_iter()
-        .filter(|(given, feature)| *given && !features.has(*feature))
-        .fold(Features::NONE, |set, (_, feature)| {
-            set.union(Features::bit(feature))
-        });
-    if missing.is_empty() {
-        return Ok(());
-    }
-    extack_fmt!(
-        extack,
-        "Missing features 0x{:x} for provided attributes",
-        missing.bits()
-    );
-    Err(EINVAL)
-}
-
-/// The management device has to know what is asked of it.
-///
-/// Fails with `EOPNOTSUPP` for an attribute that it does not take, and with `EINVAL` for attributes
-/// of a network device where it makes none, or features that could be those of several types.
-fn check_support(config: &DeviceConfig, manager: &ManagementDevice, extack: ExtAck<'_>) -> Result {
-    let unknown = config.mask() & !manager.attribute_mask();
-    if unknown != 0 {
-        refuse_attributes(unknown, extack);
-        return Err(EOPNOTSUPP);
-    }
-    let classes = manager.classes();
-    let is_net = classes.has(DeviceId::NET);
-    let for_net = config.mask() & DeviceConfig::NET_ATTRIBUTES != 0;
-    if for_net && !is_net {
-        extack_msg!(
-            extack,
-            "Network class attributes provided on unsupported management device"
-        );
-        return Err(EINVAL);
-    }
-    let typed = config
-        .features
-        .is_some_and(|features| !features.intersection(DEVICE_FEATURES).is_empty());
-    if !for_net && is_net && classes.count > 1 && typed {
-        extack_msg!(
-            extack,
-            "Management device supports multi-class while device features specified are ambiguous"
-        );
-        return Err(EINVAL);
-    }
-    Ok(())
-}
-
-/// Tells which attributes cannot be used, as a mask of their numbers.
-pub(super) fn refuse_attributes(mask: u64, extack: ExtAck<'_>) {
-    extack_fmt!(
-        extack,
-        "Some provided attributes are not supported: 0x{mask:x}"
-    );
+    })
 }
 
 pub(super) struct Delete;

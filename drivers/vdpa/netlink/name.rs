@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What may be the name of a device that a user makes.
-//!
-//! It becomes the name of a folder in sysfs, where `/` turns into `!`. C checks nothing but that it
-//! is unique: an empty name is a warning with a stack trace, and one of thousands of bytes makes a
-//! device that no reply has room for.
+//! The name of a device that a user makes, as C takes it.
 
-use kernel::prelude::*;
-use kext::{
-    extack_msg,
-    genetlink::ExtAck, //
+use super::{
+    refuse::refuse,
+    rules, //
 };
-
-/// The longest name, in bytes: what a folder can have (`NAME_MAX`).
-const MAX_LEN: usize = 255;
+use kernel::prelude::*;
+use kext::genetlink::ExtAck;
 
 /// A name that was found good.
 pub(super) struct Name(KVec<u8>);
@@ -23,21 +17,7 @@ impl Name {
     ///
     /// Fails with `EINVAL` for one that cannot be used, `ENAMETOOLONG`, or `ENOMEM`.
     pub(super) fn new(bytes: &[u8], extack: ExtAck<'_>) -> Result<Self> {
-        match bytes {
-            b"" => {
-                extack_msg!(extack, "device name is empty");
-                return Err(EINVAL);
-            }
-            b"." | b".." => {
-                extack_msg!(extack, "device name must not be '.' or '..'");
-                return Err(EINVAL);
-            }
-            _ if bytes.len() > MAX_LEN => {
-                extack_msg!(extack, "device name is longer than 255 bytes");
-                return Err(ENAMETOOLONG);
-            }
-            _ => (),
-        }
+        rules::check_name(bytes).map_err(|why| refuse(why, extack))?;
         let mut name = KVec::with_capacity(bytes.len().saturating_add(1), GFP_KERNEL)?;
         name.extend_from_slice(bytes, GFP_KERNEL)?;
         name.push(0, GFP_KERNEL)?;

@@ -5,9 +5,11 @@
 use super::{
     attr,
     command,
-    config::fill_queue_pairs,
+    config::put,
     find_device,
     managed,
+    report,
+    rules,
     Handler, //
 };
 use crate::state;
@@ -31,12 +33,6 @@ use vdpa::{
 };
 use vdpa_bindings as bindings;
 
-/// The largest index that a virtqueue of a network device can have here.
-const MAX_INDEX: u16 = {
-    assert!(bindings::VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX <= u16::MAX as u32);
-    bindings::VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX as u16
-};
-
 pub(super) struct Get;
 
 impl Handler for Get {
@@ -56,13 +52,10 @@ impl Handler for Get {
         if device.device_id() != DeviceId::NET {
             return Err(EOPNOTSUPP);
         }
-        let index = u16::try_from(index)
-            .ok()
-            .filter(|index| *index <= MAX_INDEX)
-            .ok_or_else(|| {
-                extack_msg!(req.extack(), "queue index exceeds max value");
-                ERANGE
-            })?;
+        let index = rules::queue_index(index).ok_or_else(|| {
+            extack_msg!(req.extack(), "queue index exceeds max value");
+            ERANGE
+        })?;
         if !device.has_vendor_stats() {
             return Err(EOPNOTSUPP);
         }
@@ -97,7 +90,7 @@ fn fill(
     record.put_string(attr::DEV_NAME, device.name())?;
     record.put_u32(attr::DEV_ID, device.device_id().get())?;
     record.put_u64(attr::NEGOTIATED_FEATURES, features.bits(), attr::PAD)?;
-    fill_queue_pairs(features, &net, record)?;
+    report::queue_pairs(&net, features, |number, value| put(record, number, value))?;
     record.put_u32(attr::QUEUE_INDEX, u32::from(index))?;
     config.vendor_stats(index, record, extack)
 }

@@ -5,7 +5,6 @@
 //! C header: [`include/net/netlink.h`](srctree/include/net/netlink.h)
 
 use core::{
-    marker::PhantomData,
     ptr::NonNull,
     slice, //
 };
@@ -15,26 +14,27 @@ use kernel::{
     prelude::*, //
 };
 
-/// The length of an attribute's header, `NLA_HDRLEN`.
-pub(super) const HEADER_LEN: usize = size_of::<bindings::nlattr>();
+use super::tlv::{
+    self,
+    Tlv,
+    HEADER_LEN,
+    TYPE_FLAGS, //
+};
+
+const _: () = {
+    assert!(HEADER_LEN == size_of::<bindings::nlattr>());
+    assert!(TYPE_FLAGS as u32 == bindings::NLA_F_NESTED | bindings::NLA_F_NET_BYTEORDER);
+};
 
 /// An attribute of a received message, `struct nlattr`.
 ///
 /// Its contents come from user space. The policy decides what is known of them, so every access
 /// checks the length again: a wrong policy makes an error here, never a read past the attribute.
-///
-/// # Invariants
-///
-/// For `'a`, the pointer, which may be unaligned, is valid for reads of as many bytes as the header's
-/// `nla_len` says, at least of the header, and nobody writes to them.
 #[derive(Clone, Copy)]
-pub struct Attr<'a> {
-    nla: NonNull<bindings::nlattr>,
-    _bytes: PhantomData<&'a [u8]>,
-}
+pub struct Attr<'a>(Tlv<'a>);
 
 impl<'a> Attr<'a> {
-    /// Takes over an attribute of C; `None` for a null pointer.
+    /// Takes over an attribute of C, which may be unaligned; `None` for a null pointer.
     ///
     /// # Safety
     ///
@@ -42,47 +42,31 @@ impl<'a> Attr<'a> {
     /// and nobody may write to them for that long.
     #[inline]
     pub unsafe fn from_raw(nla: *const bindings::nlattr) -> Option<Self> {
-        // INVARIANT: By the safety requirements.
-        NonNull::new(nla.cast_mut()).map(|nla| Self {
-            nla,
-            _bytes: PhantomData,
-        })
+        let nla = NonNull::new(nla.cast_mut())?.cast::<u8>();
+        // SAFETY: The header is readable by the safety requirements.
+        let header = unsafe { nla.cast().read() };
+        // SAFETY: The length is `nla_len`, or that of the header if it is greater. So many bytes
+        // are readable, and nobody writes to them for `'a`, by the safety requirements.
+        let bytes = unsafe { slice::from_raw_parts(nla.as_ptr(), tlv::total_len(header)) };
+        Tlv::first(bytes).map(Self)
     }
 
     /// Returns the C attribute. It is valid for `'a` and must not be written to.
     #[inline]
     pub fn as_raw(&self) -> *const bindings::nlattr {
-        self.nla.as_ptr()
-    }
-
-    #[inline]
-    fn header(&self) -> bindings::nlattr {
-        // SAFETY: The header is readable by the type invariants.
-        unsafe { self.nla.read_unaligned() }
+        self.0.as_bytes().as_ptr().cast()
     }
 
     /// Returns the attribute's type, without the flags that share its field (`nla_type()`).
     #[inline]
     pub fn attr_type(&self) -> u16 {
-        const FLAGS: u16 = (bindings::NLA_F_NESTED | bindings::NLA_F_NET_BYTEORDER) as u16;
-
-        self.header().nla_type & !FLAGS
+        self.0.attr_type()
     }
 
     /// Returns the payload.
     #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
-        let len = usize::from(self.header().nla_len);
-
-        // SAFETY: By the type invariants, `nla_len` bytes from the header on are readable and
-        // nobody writes to them for `'a`. If `nla_len` is less than a header, the slice is empty
-        // and starts one past the header, which is within bounds.
-        unsafe {
-            slice::from_raw_parts(
-                self.nla.as_ptr().cast::<u8>().add(HEADER_LEN),
-                len.saturating_sub(HEADER_LEN),
-            )
-        }
+        self.0.payload()
     }
 
     /// Returns a payload of exactly `N` bytes.
@@ -92,7 +76,7 @@ impl<'a> Attr<'a> {
     /// `EINVAL` if the payload has another length.
     #[inline]
     pub fn as_array<const N: usize>(&self) -> Result<[u8; N]> {
-        <[u8; N]>::try_from(self.as_bytes()).map_err(|_| EINVAL)
+        self.0.as_array().ok_or(EINVAL)
     }
 
     /// Returns the value of a `u8` attribute, or `EINVAL` if it is not one byte long.
@@ -130,8 +114,7 @@ impl<'a> Attr<'a> {
     /// [`PolicyEntry::string`]: super::PolicyEntry::string
     #[inline]
     pub fn as_c_string_bytes(&self) -> &'a [u8] {
-        let bytes = self.as_bytes();
-        bytes.split(|&b| b == 0).next().unwrap_or(bytes)
+        self.0.as_c_string_bytes()
     }
 }
 

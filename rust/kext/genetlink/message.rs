@@ -21,13 +21,13 @@ use kernel::{
 };
 
 use super::{
-    attr::HEADER_LEN,
+    tlv::{
+        HEADER_LEN,
+        MAX_PAYLOAD, //
+    },
     Registration,
     Request, //
 };
-
-/// The longest payload of an attribute: its length field counts the header too.
-const MAX_PAYLOAD: usize = u16::MAX as usize - HEADER_LEN;
 
 /// What the header of a record says.
 ///
