@@ -31,6 +31,9 @@ bool rvdpa_helper_within_module(unsigned long addr, const struct module *mod)
 
 void rvdpa_helper_wait_for_rcu_tasks(void)
 {
+	/* Where tasks can be preempted, plain RCU says nothing of their code. */
+	static_assert(!IS_ENABLED(CONFIG_PREEMPTION) || IS_ENABLED(CONFIG_TASKS_RCU),
+		      "CONFIG_TASKS_RCU is needed (CONFIG_FORCE_TASKS_RCU)");
 	synchronize_rcu_tasks();
 }
 

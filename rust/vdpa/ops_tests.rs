@@ -144,7 +144,7 @@ mod tests {
             ..Default::default()
         };
         let registration =
-            Registration::<Stub>::new(Some(c"kunit"), &params, |_| Ok::<_, Error>(stub))?;
+            Registration::<Stub>::new(Some(c"rvdpa_kunit"), &params, |_| Ok::<_, Error>(stub))?;
         let device = registration.device();
         assert_eq!(device.queue_count(), 3);
         assert_eq!(device.vendor_id(), 0x1af4);
@@ -166,7 +166,7 @@ mod tests {
         let params = DeviceParams::default();
         for _ in 0..2 {
             let failed =
-                Registration::<Stub>::new(Some(c"kunit"), &params, |_| Err::<Stub, _>(ENOSPC));
+                Registration::<Stub>::new(Some(c"rvdpa_kunit"), &params, |_| Err::<Stub, _>(ENOSPC));
             assert_eq!(failed.err(), Some(ENOSPC));
         }
         Ok(())

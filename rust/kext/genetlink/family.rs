@@ -314,8 +314,8 @@ mod tests {
                     _bitfield_1: bitfield(netns_ok, parallel_ops),
                     ..Default::default()
                 };
-                assert_eq!(family.netnsok() == 1, netns_ok);
-                assert_eq!(family.parallel_ops() == 1, parallel_ops);
+                assert_eq!(family.netnsok(), u8::from(netns_ok));
+                assert_eq!(family.parallel_ops(), u8::from(parallel_ops));
                 family.set_netnsok(0);
                 family.set_parallel_ops(0);
                 assert!(family._bitfield_1 == bitfield(false, false));
