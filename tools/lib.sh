@@ -24,6 +24,10 @@ KERNEL_SERIES=(7.3)
 # version cannot read the kernel crate's metadata.
 RUSTC_VERSION=1.85.1
 
+# The kernel for which modules are built and which VMs boot: stock, or debug
+# (tools/debug-kernel).
+: "${KERNEL:=stock}"
+
 # Progress goes to the terminal, also from steps whose output goes to a log.
 exec 3>&2
 if [ -t 3 ]; then bold=$'\033[1m' plain=$'\033[0m'; else bold='' plain=''; fi
@@ -37,6 +41,24 @@ die() {
 	shift
 	[ $# = 0 ] || printf '  %s\n' "$@" >&3
 	exit 3
+}
+
+case $KERNEL in
+stock | debug) export KERNEL ;;
+*) die "KERNEL=$KERNEL: stock or debug" ;;
+esac
+
+# use_kernel: makes the kernel's tree if need be and sets `tree`, `kver`, `built`
+# (where results go) and, as paths in the Debian root, `kmodules`
+# (the kernel's own modules) and `vmlinuz`.
+use_kernel() {
+	tree=$("$SRC/tools/kernel")
+	kver=$(cat "$tree/include/config/kernel.release")
+	built=$SRC/build/$KERNEL
+	kmodules=/usr/lib/modules/$kver
+	[ "$KERNEL" = stock ] || kmodules=$tree/installed/lib/modules/$kver
+	# shellcheck disable=SC2034
+	vmlinuz=$kmodules/vmlinuz
 }
 
 need_root() {
