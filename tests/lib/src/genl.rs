@@ -159,8 +159,19 @@ impl Socket {
         self.collect(seq, size)
     }
 
+    /// As `request`, where sending and receiving may fail.
+    pub fn try_request(&mut self, msg: &Msg) -> Result<Answer, Errno> {
+        let seq = self.try_send(msg)?;
+        self.try_collect(seq, BIG)
+    }
+
     /// What belongs to a request, until its acknowledgement or the end of its dump.
     pub fn collect(&mut self, seq: u32, size: usize) -> Answer {
+        self.try_collect(seq, size)
+            .unwrap_or_else(|e| panic!("receive: {e:?}"))
+    }
+
+    fn try_collect(&mut self, seq: u32, size: usize) -> Result<Answer, Errno> {
         let mut replies = Vec::new();
         let mut datagrams = 0;
         let start = Instant::now();
@@ -170,9 +181,7 @@ impl Socket {
                 "no end after {} replies",
                 replies.len()
             );
-            let messages = self
-                .receive(size)
-                .unwrap_or_else(|e| panic!("receive: {e:?}"));
+            let messages = self.receive(size)?;
             datagrams += 1;
             for m in messages {
                 if m.seq != seq {
@@ -180,11 +189,11 @@ impl Socket {
                 }
                 match m.kind {
                     NLMSG_ERROR | NLMSG_DONE => {
-                        return Answer {
+                        return Ok(Answer {
                             replies,
                             ack: Ack::parse(&m),
                             datagrams,
-                        };
+                        });
                     }
                     _ => replies.push(Reply::parse(m)),
                 }

@@ -195,7 +195,7 @@ pub fn run(program: &str, tests: &[Test]) -> ExitCode {
         let _ = std::io::stdout().flush();
     }
     mark(program, "end");
-    sys::unload_all();
+    sys::unload_after_program();
     if failed {
         ExitCode::FAILURE
     } else {

@@ -7,8 +7,11 @@
 
 pub mod differences;
 pub mod errno;
+pub mod faults;
 pub mod genl;
+pub mod kmsg;
 pub mod ktap;
+pub mod kunit;
 pub mod nl;
 pub mod parent;
 pub mod sys;

@@ -288,12 +288,21 @@ impl Socket {
 
     /// Sends without waiting for anything; the sequence number used.
     pub fn send(&mut self, msg: &Msg) -> u32 {
+        self.try_send(msg)
+            .unwrap_or_else(|err| panic!("send: {err:?}"))
+    }
+
+    /// As `send`, where that may fail.
+    pub fn try_send(&mut self, msg: &Msg) -> Result<u32, Errno> {
         self.seq += 1;
         let mut msg = msg.clone();
         msg.set_seq(self.seq);
         let (ret, err) = self.send_raw(&msg.bytes);
-        assert_eq!(ret, msg.bytes.len() as isize, "send: {err:?}");
-        self.seq
+        if ret < 0 {
+            return Err(err);
+        }
+        assert_eq!(ret, msg.bytes.len() as isize, "bytes sent");
+        Ok(self.seq)
     }
 
     pub fn send_raw(&self, bytes: &[u8]) -> (isize, Errno) {

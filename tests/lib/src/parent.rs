@@ -35,6 +35,16 @@ pub fn load_driver() {
     sys::insmod_test("vdpa_test_driver", "");
 }
 
+/// Removes the test driver, or undoes what it was told where that takes too long.
+pub fn forget_driver() {
+    if sys::is_debug_kernel() {
+        let _ = try_driver("probe-error a 0");
+        let _ = try_driver("probe-error b 0");
+    } else {
+        let _ = sys::rmmod("vdpa_test_driver");
+    }
+}
+
 pub fn try_control(command: &str) -> Errno {
     sys::try_write(format!("{DIR}/control"), command)
 }
@@ -101,6 +111,15 @@ pub fn calls(op: &str) -> Vec<String> {
 /// Devices whose memory was not given back yet.
 pub fn live() -> i32 {
     sys::read(format!("{DIR}/live")).trim().parse().unwrap()
+}
+
+/// As many devices are left. On the debug kernel, which frees late, they will be.
+#[track_caller]
+pub fn assert_live(n: i32) {
+    if sys::is_debug_kernel() {
+        sys::wait_for(&format!("{n} devices are left"), || live() == n);
+    }
+    assert_eq!(live(), n, "devices that were not freed");
 }
 
 /// Loads the parent with the checks of the in-kernel contract; what they found.

@@ -14,7 +14,8 @@ pub const BUS: &str = "/sys/bus/vdpa";
 const TEST_MODULES: &str = "/usr/lib/rvdpa/modules";
 
 /// In an order in which they can be removed.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
+    "vdpa_test_planted",
     "vdpa_sample_dev",
     "vdpa_sample_drv",
     "vdpa_test_driver",
@@ -29,10 +30,25 @@ const MODULES: [&str; 12] = [
     "vdpa",
 ];
 
+/// Modules that are drivers of the bus.
+const DRIVERS: [&str; 4] = [
+    "vdpa_sample_drv",
+    "vdpa_test_driver",
+    "virtio_vdpa",
+    "vhost_vdpa",
+];
+
 pub fn is_loaded(module: &str) -> bool {
     Path::new("/sys/module")
         .join(module)
         .join("refcnt")
+        .exists()
+}
+
+/// Whether modprobe loads our module, not its C counterpart.
+pub fn is_ours(module: &str) -> bool {
+    Path::new("/usr/lib/rvdpa/rust-modules")
+        .join(module)
         .exists()
 }
 
@@ -54,11 +70,15 @@ pub fn rmmod(module: &str) -> Errno {
     let name = CString::new(module).unwrap();
     // SAFETY: The name is a C string that lives across the call.
     let ret = unsafe { libc::syscall(libc::SYS_delete_module, name.as_ptr(), libc::O_NONBLOCK) };
-    if ret == 0 {
-        Errno::OK
-    } else {
-        Errno::last()
+    if ret != 0 {
+        return Errno::last();
     }
+    // A driver's folder in sysfs goes with the last reference to the driver, which
+    // the debug kernel drops up to four seconds late.
+    if DRIVERS.contains(&module) && is_debug_kernel() {
+        std::thread::sleep(Duration::from_millis(4200));
+    }
+    Errno::OK
 }
 
 #[track_caller]
@@ -68,7 +88,11 @@ pub fn rmmod_ok(module: &str) {
 
 /// Removes every module that tests load, with the devices that they made.
 pub fn unload_all() {
-    for m in MODULES {
+    unload(&MODULES);
+}
+
+fn unload(modules: &[&str]) {
+    for &m in modules {
         if is_loaded(m) {
             let busy = || !matches!(rmmod(m), Errno::OK | Errno::ENOENT);
             // A user may need a moment to go: a worker, a closing file.
@@ -79,6 +103,22 @@ pub fn unload_all() {
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
+    }
+}
+
+/// Whether this is the kernel of tools/debug-kernel.
+pub fn is_debug_kernel() -> bool {
+    Path::new("/sys/kernel/debug/kmemleak").exists()
+}
+
+/// After a program: removes what it loaded. On the debug kernel, where a module
+/// takes ten seconds to go, only drivers, which would take the devices of the next
+/// program. The others stay, also for kmemleak, which can name their functions then.
+pub fn unload_after_program() {
+    if is_debug_kernel() {
+        unload(&DRIVERS);
+    } else {
+        unload_all();
     }
 }
 

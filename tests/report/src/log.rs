@@ -4,7 +4,7 @@
 use vdpa_test::differences::{Difference, Kind};
 
 /// What no healthy kernel prints. Matched as text: names of functions change.
-const TROUBLE: [&str; 40] = [
+const TROUBLE: [&str; 43] = [
     "BUG:",
     "] BUG ",
     "kernel BUG at",
@@ -40,15 +40,18 @@ const TROUBLE: [&str; 40] = [
     "scheduling while atomic",
     "sleeping function called",
     "unreferenced object",
-    "kmemleak:",
+    "memory leak detector disabled",
+    "lockdep is turned off",
+    "trying to register non-static key",
     "page allocation failure",
-    "DMA-API:",
+    "DMA-API: device",
+    "ODEBUG:",
     "cannot create duplicate filename",
     "DEBUG_LOCKS_WARN",
 ];
 
-const MARK: &str = "rvdpa-test: ";
-const LONGEST_REPORT: usize = 100;
+pub const MARK: &str = "rvdpa-test: ";
+const LONGEST_REPORT: usize = 150;
 
 #[derive(Debug)]
 pub struct Report {
@@ -58,6 +61,18 @@ pub struct Report {
 }
 
 impl Report {
+    /// The reason for which it is none of ours, if `known` (tests/known-reports) has one.
+    pub fn known<'a>(&self, known: &'a str) -> Option<&'a str> {
+        let lines = known.lines().filter(|l| !l.starts_with('#'));
+        lines
+            .filter_map(|l| l.split_once(": "))
+            .find(|(words, _)| {
+                let mut words = words.split_whitespace();
+                words.all(|w| self.lines.iter().any(|l| l.contains(w)))
+            })
+            .map(|(_, reason)| reason)
+    }
+
     pub fn allowed(&self, differences: &[Difference]) -> bool {
         differences.iter().any(|d| match &d.kind {
             Kind::Report(text) => {
@@ -72,8 +87,20 @@ fn is_trouble(line: &str) -> bool {
     TROUBLE.iter().any(|t| line.contains(t))
 }
 
-fn ends(line: &str) -> bool {
-    line.contains("---[ end trace") || line.contains("</TASK>")
+impl Report {
+    /// Whether the line is the last of the report, which it is part of by now.
+    fn ends_with(&self, line: &str) -> bool {
+        let has = |text: &str| self.lines.iter().any(|l| l.contains(text));
+        if has("KASAN") {
+            // More follows the stack: who allocated and who freed.
+            line.contains("==========")
+        } else if has("[ cut here ]") {
+            // Nor is the end of a stack the end of a warning.
+            line.contains("---[ end trace")
+        } else {
+            line.contains("---[ end trace") || line.contains("</TASK>")
+        }
+    }
 }
 
 /// All reports in a log. One that has begun takes the lines up to its end.
@@ -89,15 +116,8 @@ pub fn scan(log: &str) -> Vec<Report> {
         }
         if open {
             let report = found.last_mut().expect("an open report");
-            // The end of a stack is not the end of a warning that prints more.
-            let cut = report.lines.iter().any(|l| l.contains("[ cut here ]"));
             report.lines.push(line.to_string());
-            let done = if cut {
-                line.contains("---[ end trace")
-            } else {
-                ends(line)
-            };
-            open = !done && report.lines.len() < LONGEST_REPORT;
+            open = !report.ends_with(line) && report.lines.len() < LONGEST_REPORT;
         } else if is_trouble(line) {
             found.push(Report {
                 test: test.clone(),
@@ -147,6 +167,25 @@ mod tests {
         assert!(found[0].allowed(&[allow("names.empty")]));
         assert!(!found[0].allowed(&[allow("names.other")]));
         assert!(!found[1].allowed(&[allow("dump.all")]));
+    }
+
+    #[test]
+    fn a_report_of_kasan_is_one() {
+        let log = "rvdpa-test: a: b\n==================================\n\
+                   BUG: KASAN: slab-use-after-free in f+0x1/0x2\nCall Trace:\n </TASK>\n\
+                   Freed by task 1:\n==================================\nBUG: another\n";
+        let found = scan(log);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].lines.len(), 5);
+    }
+
+    #[test]
+    fn known_reports_have_all_the_words() {
+        let report = &scan("WARNING: free active a_timer\n in_this_function\n")[0];
+        let known = "# a comment: no\n\nWARNING elsewhere: no\nWARNING in_this_function: yes\n";
+        assert_eq!(report.known(known), Some("yes"));
+        assert_eq!(report.known("a_timer elsewhere: no"), None);
+        assert_eq!(report.known(""), None);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `vdpa-test-report FOLDER STACK PROGRAM...`: what a run in a VM amounts to.
 //!
-//! FOLDER holds `output` (what the VM printed), `console.log` and `vm-status`.
+//! FOLDER holds `output` (what the VM printed), `console.log`, `vm-status` and,
+//! from the debug kernel, `kmemleak`.
 //! Prints what failed, writes `counts` (passed, failed, skipped, expected
 //! failures) and ends with status 1 when anything failed.
 
+mod leaks;
 mod log;
 mod results;
 mod shutdown;
@@ -56,7 +58,14 @@ fn main() -> ExitCode {
         r.check_differences(&listed);
     }
 
-    for report in log::scan(&console) {
+    let mut reports = log::scan(&console);
+    reports.append(&mut leaks::read(&read(folder.join("kmemleak")), &console));
+    let known = std::env::var("RVDPA_KNOWN_REPORTS").map_or(String::new(), read);
+    for report in reports {
+        if let Some(reason) = report.known(&known) {
+            println!("    known report during {}: {reason}", report.test);
+            continue;
+        }
         if report.allowed(&differences) {
             println!(
                 "    expected on this stack: kernel report during {}",

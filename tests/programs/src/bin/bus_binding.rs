@@ -58,7 +58,7 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         self.device = None;
-        let _ = sys::rmmod("vdpa_test_driver");
+        parent::forget_driver();
     }
 }
 

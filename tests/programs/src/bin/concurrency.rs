@@ -57,7 +57,7 @@ fn two_add_and_delete_the_same() {
     let _m = Mgmt::new("m0", "");
     all_ok([forked(add_same), forked(add_same)]);
     assert_eq!(sys::devices(), Vec::<String>::new());
-    assert_eq!(parent::live(), 0);
+    parent::assert_live(0);
 }
 
 fn add_own(v: &mut Vdpa, name: &str) {
@@ -74,7 +74,7 @@ fn two_add_and_delete_their_own() {
         forked(|v, n| add_own(v, &format!("right{n}"))),
     ]);
     assert_eq!(sys::devices(), Vec::<String>::new());
-    assert_eq!(parent::live(), 0);
+    parent::assert_live(0);
 }
 
 fn with_readers() {
@@ -128,7 +128,7 @@ fn with_binding() {
         }),
     ]);
     sys::rmmod_ok("vdpa_test_driver");
-    assert_eq!(parent::live(), 0);
+    parent::assert_live(0);
 }
 
 fn with_modules_coming_and_going() {

@@ -59,7 +59,7 @@ fn test_driver() {
     parent::forget();
     v.del("d0");
     assert_eq!(parent::driver_log(), ["remove vdpa_test_a d0"]);
-    assert_eq!(parent::live(), 0);
+    parent::assert_live(0);
     sys::rmmod_ok("vdpa_test_driver");
 }
 

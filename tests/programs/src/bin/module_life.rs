@@ -116,7 +116,7 @@ fn management_device_with_devices() {
         "its own, in order"
     );
     assert_eq!(sys::devices(), ["b", "d"]);
-    assert_eq!(parent::live(), 2);
+    parent::assert_live(2);
     let msg = v.new_msg("m0", "e");
     v.ack(&msg).expect_errno(Errno::ENODEV);
 }

@@ -65,7 +65,7 @@ fn new_empty() -> vdpa_test::genl::Ack {
     let msg = v.new_msg("m0", "");
     let ack = v.ack(&msg);
     assert_eq!(sys::devices(), Vec::<String>::new());
-    assert_eq!(parent::live(), 0);
+    parent::assert_live(0);
     ack
 }
 
@@ -252,6 +252,7 @@ fn default_name() {
     assert_eq!(sys::devices(), ["vdpa0", "vdpa1"]);
     parent::control("dev-del vdpa0");
     assert_eq!(sys::devices(), ["vdpa1"]);
+    parent::assert_live(1);
     parent::control("dev-add -");
     assert_eq!(
         sys::devices(),

@@ -53,7 +53,7 @@ fn deletes() {
     ops.retain(|o| !o.starts_with("get_"));
     assert_eq!(ops, ["dev_del", "dev_deleted", "free"]);
     assert_eq!(sys::devices(), Vec::<String>::new());
-    assert_eq!(parent::live(), 0);
+    parent::assert_live(0);
     v.try_del("d0")
         .expect(Errno::ENODEV, Some("vdpa: device not found"));
     let _d = v.add("m0", "d0");

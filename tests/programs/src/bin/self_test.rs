@@ -1,9 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Plants a failure and a kernel report, for `tools/check --self-test`.
+//! Plants what the test runner must notice: a failing test, a report in the
+//! kernel's log and, on a kernel that looks for them, real bugs in a module.
+//! tests/self-test-KERNEL lists what the runner must tell.
 
-use vdpa_test::{ktap, ktap_main};
+use vdpa_test::{ktap, ktap_main, kunit, sys};
 
-ktap_main!(passes, fails, reports, skips);
+ktap_main!(
+    passes,
+    fails,
+    reports,
+    skips,
+    leak,
+    kunit_failure,
+    // lockdep stops at the first report, of its own or of others.
+    lock_inversion,
+    sleep_under_spinlock,
+    use_after_free,
+);
 
 fn passes() {}
 
@@ -18,4 +31,33 @@ fn reports() {
 
 fn skips() {
     ktap::skip("planted");
+}
+
+/// See tests/modules/planted.rs.
+fn plant(bug: u8) {
+    if !sys::is_debug_kernel() {
+        ktap::skip("the kernel has no sanitizers");
+    }
+    sys::insmod_test("vdpa_test_planted", &format!("bug={bug}"));
+    sys::rmmod_ok("vdpa_test_planted");
+}
+
+fn use_after_free() {
+    plant(1);
+}
+
+fn lock_inversion() {
+    plant(2);
+}
+
+fn leak() {
+    plant(3);
+}
+
+fn sleep_under_spinlock() {
+    plant(4);
+}
+
+fn kunit_failure() {
+    kunit::run(|| plant(0));
 }
