@@ -2,17 +2,18 @@
 #
 # Front door. Kbuild describes the modules; the work is done by scripts in tools/.
 
-STACK ?= both
-export KDIR MIRROR DESTDIR
+export KDIR MIRROR DESTDIR KERNEL TIME
 
-.PHONY: help modules demo check bench shell lint doc rust-analyzer install clean clean-cache
+.PHONY: help modules demo check fuzz bench shell lint doc rust-analyzer install clean clean-cache
 
 help:
 	@echo "The Linux vDPA stack in Rust. What make does here:"
 	@echo ""
 	@echo "  demo           boot a VM, make a vDPA device, run a QEMU guest on it"
-	@echo "  check          all tests, in VMs; STACK=rust or STACK=c for one stack,"
-	@echo "                 ONLY=NAME for one test program"
+	@echo "  check          all tests, in VMs; KERNEL=debug on the kernel with"
+	@echo "                 sanitizers, KERNEL=both on both, STACK=rust or STACK=c for one stack, ONLY=NAME for"
+	@echo "                 one test program"
+	@echo "  fuzz           malformed netlink messages on the debug kernel, for TIME=300 s"
 	@echo "  bench          what things cost, in instructions, C and Rust side by side"
 	@echo "  shell          an interactive VM with the modules and the tools in it;"
 	@echo "                 STACK=c with the C modules"
@@ -24,6 +25,8 @@ help:
 	@echo "  clean          remove what was built here"
 	@echo "  clean-cache    remove what was cached outside of this folder"
 	@echo ""
+	@echo "  KERNEL=debug   with modules, install, lint, shell, demo: the kernel with KASAN,"
+	@echo "                 lockdep and KUnit, built here the first time (12 minutes)"
 	@echo "  KDIR=FOLDER    with modules, install, lint, doc, rust-analyzer: for the"
 	@echo "                 kernel whose tree is there, with this machine's tools"
 	@echo "  RVDPA_CACHE=FOLDER  where the Debian root and the kernel tree are kept"
@@ -34,12 +37,12 @@ modules:
 	@tools/modules build
 lint doc rust-analyzer install:
 	@tools/modules $@
-demo bench:
+demo bench fuzz:
 	@tools/$@
 check:
 	@tools/check $(STACK) $(if $(ONLY),--only $(ONLY))
 shell:
-	@tools/shell $(filter-out both,$(STACK))
+	@tools/shell $(STACK)
 clean:
 	rm -rf build rust-project.json
 clean-cache:

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the fuzzers print: KTAP, version 1, and lines of information.
+
+use std::io::Write;
+
+/// A part of a whole, for people.
+pub fn part(n: usize, all: usize) -> String {
+    let percent = (n * 100).checked_div(all).unwrap_or(0);
+    format!("{n} of {all} ({percent} %)")
+}
+
+/// A line of information for each line of the text.
+pub fn note(text: impl AsRef<str>) {
+    for line in text.as_ref().lines() {
+        println!("# {line}");
+    }
+    let _ = std::io::stdout().flush();
+}
+
+/// The results of a program.
+pub struct Results {
+    planned: usize,
+    number: usize,
+    failed: bool,
+}
+
+impl Results {
+    /// So many results will follow.
+    pub fn plan(planned: usize) -> Self {
+        println!("KTAP version 1\n1..{planned}");
+        Results {
+            planned,
+            number: 0,
+            failed: false,
+        }
+    }
+
+    /// The result of a test; what was wrong is shown.
+    pub fn result(&mut self, name: &str, problems: &[String]) {
+        problems.iter().for_each(note);
+        self.line(name, problems.is_empty(), "");
+    }
+
+    /// A test that cannot run here.
+    pub fn skip(&mut self, name: &str, reason: &str) {
+        self.line(name, true, &format!(" # SKIP {reason}"));
+    }
+
+    fn line(&mut self, name: &str, ok: bool, suffix: &str) {
+        self.number += 1;
+        self.failed |= !ok;
+        let word = if ok { "ok" } else { "not ok" };
+        println!("{word} {} {name}{suffix}", self.number);
+        let _ = std::io::stdout().flush();
+    }
+
+    /// Whether all that was planned came and none failed.
+    pub fn all_ok(&self) -> bool {
+        !self.failed && self.number == self.planned
+    }
+}
