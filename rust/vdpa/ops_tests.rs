@@ -165,8 +165,9 @@ mod tests {
     fn a_failed_initialiser_leaves_nothing() -> Result {
         let params = DeviceParams::default();
         for _ in 0..2 {
-            let failed =
-                Registration::<Stub>::new(Some(c"rvdpa_kunit"), &params, |_| Err::<Stub, _>(ENOSPC));
+            let failed = Registration::<Stub>::new(Some(c"rvdpa_kunit"), &params, |_| {
+                Err::<Stub, _>(ENOSPC)
+            });
             assert_eq!(failed.err(), Some(ENOSPC));
         }
         Ok(())
