@@ -8,6 +8,7 @@
 pub mod config_space;
 pub mod genetlink;
 pub mod netlink;
+pub mod virtqueue;
 
 #[cfg(test)]
 mod types;
