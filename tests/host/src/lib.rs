@@ -9,6 +9,7 @@ pub mod config_space;
 pub mod genetlink;
 pub mod netlink;
 pub mod virtqueue;
+pub mod sim_net;
 
 #[cfg(test)]
 mod types;
