@@ -7,11 +7,18 @@
 #include <linux/bottom_half.h>
 #include <linux/device.h>
 #include <linux/idr.h>
+#include <linux/io.h>
 #include <linux/irqflags.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/semaphore.h>
+#include <linux/uaccess.h>
 #include <linux/vdpa.h>
+#include <linux/virtio_ring.h>
+#include <linux/workqueue.h>
 
 int rvdpa_helper_device_match_driver_override(struct device *dev,
 					      const struct device_driver *drv)
@@ -49,4 +56,104 @@ bool rvdpa_helper_local_bh_try_disable(void)
 void rvdpa_helper_local_bh_enable(void)
 {
 	local_bh_enable();
+}
+
+void rvdpa_helper_sema_init(struct semaphore *sem, int val)
+{
+	sema_init(sem, val);
+}
+
+/* In a kernel thread, not an interrupt of it, that uses the memory of no process. */
+bool rvdpa_helper_is_idle_kthread(void)
+{
+	return in_task() && (current->flags & PF_KTHREAD) && !current->mm;
+}
+
+void rvdpa_helper_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
+bool rvdpa_helper_queue_work(struct workqueue_struct *wq, struct work_struct *work)
+{
+	return queue_work(wq, work);
+}
+
+struct workqueue_struct *rvdpa_helper_alloc_workqueue(const char *name, unsigned int flags)
+{
+	return alloc_workqueue("%s", flags, 0, name);
+}
+
+void *rvdpa_helper_phys_to_virt(phys_addr_t address)
+{
+	return phys_to_virt(address);
+}
+
+phys_addr_t rvdpa_helper_virt_to_phys(void *address)
+{
+	return virt_to_phys(address);
+}
+
+phys_addr_t rvdpa_helper_page_to_phys_offset(struct page *page, unsigned long offset)
+{
+	return page_to_phys(page) + offset;
+}
+
+/* The end of the memory that the kernel has mapped. */
+phys_addr_t rvdpa_helper_end_of_memory(void)
+{
+	return __pa(high_memory - 1) + 1;
+}
+
+int rvdpa_helper_get_user_u16(u16 *to, const u16 __user *from)
+{
+	return get_user(*to, from);
+}
+
+int rvdpa_helper_get_user_u32(u32 *to, const u32 __user *from)
+{
+	return get_user(*to, from);
+}
+
+int rvdpa_helper_get_user_u64(u64 *to, const u64 __user *from)
+{
+	return get_user(*to, from);
+}
+
+int rvdpa_helper_put_user_u16(u16 value, u16 __user *to)
+{
+	return put_user(value, to);
+}
+
+int rvdpa_helper_put_user_u32(u32 value, u32 __user *to)
+{
+	return put_user(value, to);
+}
+
+int rvdpa_helper_put_user_u64(u64 value, u64 __user *to)
+{
+	return put_user(value, to);
+}
+
+/* Without the checks of the kernel's side, which is what a device was told. */
+unsigned long rvdpa_helper_raw_copy_from_user(void *to, const void __user *from,
+					      unsigned long n)
+{
+	return _copy_from_user(to, from, n);
+}
+
+unsigned long rvdpa_helper_raw_copy_to_user(void __user *to, const void *from,
+					    unsigned long n)
+{
+	return _copy_to_user(to, from, n);
+}
+
+void rvdpa_helper_virtio_mb(void)
+{
+	virtio_mb(true);
+}
+
+bool rvdpa_helper_in_atomic_hardirq(void)
+{
+	return in_hardirq() || irqs_disabled();
 }

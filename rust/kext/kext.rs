@@ -6,11 +6,15 @@
 //! so every module that links it has a copy of its own.
 
 pub mod bus;
+pub mod claim;
 pub mod device;
 pub mod export;
 pub mod genetlink;
 pub mod ida;
+pub mod mm;
 pub mod once;
+pub mod random;
 pub mod rwsem;
 pub mod trace;
 pub mod unload;
+pub mod work;

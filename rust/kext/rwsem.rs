@@ -72,6 +72,17 @@ impl RawRwSemaphore {
         }
     }
 
+    /// Takes the semaphore for reading if that can be done without waiting.
+    pub fn try_read(&self) -> Option<RawReadGuard<'_>> {
+        // SAFETY: By the type invariant.
+        let taken = unsafe { bindings::down_read_trylock(self.sem.get()) } != 0;
+        // Not `then_some()`: a guard that is dropped gives the semaphore back.
+        taken.then(|| RawReadGuard {
+            lock: self,
+            _not_send: NotThreadSafe,
+        })
+    }
+
     /// Waits, uninterruptibly, until nobody else holds the semaphore.
     pub fn write(&self) -> RawWriteGuard<'_> {
         // SAFETY: By the type invariant.
@@ -146,6 +157,14 @@ impl<T> RwSemaphore<T> {
             _held: self.sem.read(),
             lock: self,
         }
+    }
+
+    /// Takes the semaphore for reading if that can be done without waiting.
+    pub fn try_read(&self) -> Option<ReadGuard<'_, T>> {
+        Some(ReadGuard {
+            _held: self.sem.try_read()?,
+            lock: self,
+        })
     }
 
     /// Waits, uninterruptibly, until nobody else holds the semaphore.

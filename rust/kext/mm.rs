@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Kernel threads that work in the memory of a process.
+//!
+//! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
+
+use core::cell::RefCell;
+use kernel::{
+    bindings,
+    mm::MmWithUser,
+    prelude::*,
+    sync::aref::ARef,
+    types::NotThreadSafe, //
+};
+
+/// The process whose memory a kernel thread sees as user memory, if any.
+///
+/// # Invariants
+///
+/// - The value stays in the kernel thread in which it was made, and is the only one there.
+/// - If `active` holds a memory, the thread uses it.
+pub struct MmSwitch {
+    active: RefCell<Option<ARef<MmWithUser>>>,
+    _not_send: NotThreadSafe,
+}
+
+impl MmSwitch {
+    /// For the current thread. Fails with `EINVAL` if that is not a kernel thread, or one that uses
+    /// the memory of a process already: of two values in one thread, the second one is refused as
+    /// soon as the first one has switched.
+    pub fn new() -> Result<Self> {
+        // SAFETY: No requirements.
+        if !unsafe { vdpa_bindings::is_idle_kthread() } {
+            return Err(EINVAL);
+        }
+        // INVARIANT: Nothing is active. The value cannot leave the thread.
+        Ok(Self {
+            active: RefCell::new(None),
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// From now on, user addresses are those of `mm`. Does nothing if they are already.
+    #[inline]
+    pub fn activate(&self, mm: &ARef<MmWithUser>) -> Result {
+        let Ok(mut active) = self.active.try_borrow_mut() else {
+            return Err(EBUSY);
+        };
+        if active
+            .as_ref()
+            .is_some_and(|old| core::ptr::eq(&raw const **old, &raw const **mm))
+        {
+            return Ok(());
+        }
+        if let Some(old) = active.take() {
+            // SAFETY: By the type invariants the thread uses it.
+            unsafe { bindings::kthread_unuse_mm(old.as_raw()) };
+        }
+        // SAFETY: By the type invariants this is a kernel thread, which uses no memory now; the
+        // reference keeps the memory as long as it is used.
+        unsafe { bindings::kthread_use_mm(mm.as_raw()) };
+        *active = Some(mm.clone());
+        Ok(())
+    }
+}
+
+impl Drop for MmSwitch {
+    fn drop(&mut self) {
+        if let Some(old) = self.active.get_mut().take() {
+            // SAFETY: By the type invariants the thread uses it.
+            unsafe { bindings::kthread_unuse_mm(old.as_raw()) };
+        }
+    }
+}
