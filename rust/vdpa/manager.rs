@@ -105,21 +105,66 @@ impl<'a, M: ManagementOps> NewDevice<'a, M> {
         I: PinInit<M::Device, E>,
         Error: From<E>,
     {
+        self.make(params, init)?.register()
+    }
+
+    /// Makes the device, for a driver that has to do something with it before others can.
+    ///
+    /// Fails as [`create`](Self::create), but for the name, which is of interest only to the bus.
+    pub fn make<I, E>(
+        self,
+        params: &DeviceParams<'_>,
+        init: impl FnOnce(&Setup<'_>) -> I,
+    ) -> Result<MadeDevice<'a, M::Device>>
+    where
+        I: PinInit<M::Device, E>,
+        Error: From<E>,
+    {
         let tracker = self.inner.waiter.tracker();
         let device = Unregistered::<M::Device>::new(Some(self.name), params, tracker, init)?;
         // SAFETY: Nobody else knows the device. The management device stays until the tracker says
         // that all its devices are gone.
         unsafe { (*device.as_raw()).mdev = self.inner.raw.get() };
-        // SAFETY: The device is complete and not registered. A `NewDevice` is only there in
-        // `dev_add`, so the bus's lock is held.
-        to_result(unsafe {
-            bindings::_vdpa_register_device(device.as_raw(), u32::from(params.queues))
-        })?;
-        // INVARIANT: It is registered now, with the lock held.
-        Ok(ManagedDevice {
-            device: device.into_raw(),
+        // INVARIANT: The device is complete and not registered. A `NewDevice` is only there in
+        // `dev_add`.
+        Ok(MadeDevice {
+            device,
+            queues: u32::from(params.queues),
             _lock: PhantomData,
         })
+    }
+}
+
+/// A device that was made and is not on the bus yet.
+///
+/// # Invariants
+///
+/// `device` is complete and not registered; the bus's lock is held during `'a`.
+pub struct MadeDevice<'a, T: DeviceOps> {
+    device: Unregistered<T>,
+    queues: u32,
+    _lock: PhantomData<&'a ()>,
+}
+
+impl<'a, T: DeviceOps> MadeDevice<'a, T> {
+    /// Puts it on the bus. Fails with `EEXIST` if there is a device of that name, or `ENOMEM`.
+    pub fn register(self) -> Result<ManagedDevice<'a, T>> {
+        // SAFETY: By the type invariants.
+        to_result(unsafe { bindings::_vdpa_register_device(self.device.as_raw(), self.queues) })?;
+        // INVARIANT: It is registered now, with the lock held.
+        Ok(ManagedDevice {
+            device: self.device.into_raw(),
+            _lock: PhantomData,
+        })
+    }
+}
+
+impl<T: DeviceOps> Deref for MadeDevice<'_, T> {
+    type Target = ParentDevice<T>;
+
+    fn deref(&self) -> &ParentDevice<T> {
+        // SAFETY: By the type invariants.
+        unsafe { ParentDevice::from_raw(self.device.as_raw()) }
     }
 }
 

@@ -115,34 +115,85 @@ impl Permissions {
 }
 
 /// A piece of an address space, as it is mapped on its own.
+///
+/// # Invariants
+///
+/// It names memory that the device may use, which stays until it is unmapped, and so does what
+/// `opaque` points to.
 #[derive(Clone, Copy, Debug)]
 pub struct Mapping {
+    iova: u64,
+    size: u64,
+    address: u64,
+    permissions: Permissions,
+    opaque: *mut c_void,
+}
+
+impl Mapping {
+    /// A piece of `size` bytes from `iova` on.
+    ///
+    /// # Safety
+    ///
+    /// `address` must be that of memory that the device may use, pinned until it is unmapped, and
+    /// what `opaque` points to must stay as long.
+    pub const unsafe fn new(
+        iova: u64,
+        size: u64,
+        address: u64,
+        permissions: Permissions,
+        opaque: *mut c_void,
+    ) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self {
+            iova,
+            size,
+            address,
+            permissions,
+            opaque,
+        }
+    }
+
     /// The first I/O virtual address.
-    pub iova: u64,
+    pub const fn iova(&self) -> u64 {
+        self.iova
+    }
+
     /// The size in bytes.
-    pub size: u64,
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
     /// What it is mapped to: a physical address, or a virtual one of the owner's memory if the
     /// device [uses those](Device::uses_va).
-    pub address: u64,
+    pub const fn address(&self) -> u64 {
+        self.address
+    }
+
     /// What the device may do.
-    pub permissions: Permissions,
-    /// With virtual addresses, the `struct vdpa_map_file` of the memory. It stays as long as the
-    /// piece is mapped.
-    pub opaque: *mut c_void,
+    pub const fn permissions(&self) -> Permissions {
+        self.permissions
+    }
+
+    /// With virtual addresses, the `struct vdpa_map_file` of the memory.
+    pub const fn opaque(&self) -> *mut c_void {
+        self.opaque
+    }
 }
 
 /// The contents of an address space, `struct vhost_iotlb` in C, to look at.
 ///
 /// # Invariants
 ///
-/// Represents an initialised `struct vhost_iotlb` that does not change.
+/// Represents an initialised `struct vhost_iotlb` that does not change. What it names is memory that
+/// the device may use, which stays until it is unmapped.
 #[repr(transparent)]
 pub struct Iotlb(Opaque<bindings::vhost_iotlb>);
 
 impl Iotlb {
     /// # Safety
     ///
-    /// `ptr` must be initialised, stay valid and not change during `'a`.
+    /// `ptr` must be initialised, stay valid and not change during `'a`. What it names must be memory
+    /// that the device may use, pinned until it is unmapped or replaced.
     pub unsafe fn from_raw<'a>(ptr: *mut bindings::vhost_iotlb) -> &'a Self {
         // SAFETY: By the safety requirements; the type is a transparent wrapper.
         unsafe { &*ptr.cast() }
@@ -230,7 +281,7 @@ impl Entry<'_> {
         Permissions(self.0.perm)
     }
 
-    /// See [`Mapping::opaque`].
+    /// See [`Mapping::opaque`](Mapping::opaque()).
     pub fn opaque(self) -> *mut c_void {
         self.0.opaque
     }
@@ -373,12 +424,7 @@ impl Device<Bound> {
     /// Replaces the contents of an address space. The parent keeps no reference to `iotlb`.
     ///
     /// Fails with `EOPNOTSUPP` if the parent cannot, or with its error.
-    ///
-    /// # Safety
-    ///
-    /// What `iotlb` names must be memory that the device may use, pinned until it is unmapped or
-    /// replaced.
-    pub unsafe fn set_map(&self, asid: Asid, iotlb: &Iotlb) -> Result {
+    pub fn set_map(&self, asid: Asid, iotlb: &Iotlb) -> Result {
         let asid = self.check_asid(asid)?;
         to_result(call!(
             self,
@@ -390,12 +436,7 @@ impl Device<Bound> {
     /// Adds a piece to an address space.
     ///
     /// Fails with `EOPNOTSUPP` if the parent cannot, or with its error.
-    ///
-    /// # Safety
-    ///
-    /// `mapping` must name memory that the device may use, pinned until it is unmapped, and what
-    /// `opaque` points to must stay as long.
-    pub unsafe fn dma_map(&self, asid: Asid, mapping: &Mapping) -> Result {
+    pub fn dma_map(&self, asid: Asid, mapping: &Mapping) -> Result {
         let asid = self.check_asid(asid)?;
         to_result(call!(
             self,

@@ -9,7 +9,10 @@ mod memory;
 
 use crate::{
     ops::DeviceOps,
-    parent::ParentDevice,
+    parent::{
+        MapStyle,
+        ParentDevice, //
+    },
     queue::{
         NotificationData,
         QueueAddresses,
@@ -199,11 +202,28 @@ impl<T: DeviceOps> OpsTable<T> {
         free: Some(Self::free),
     };
 
+    /// Only [`MapStyle::Whole`].
+    const WHOLE: bindings::vdpa_config_ops = bindings::vdpa_config_ops {
+        dma_map: None,
+        dma_unmap: None,
+        ..Self::VTABLE
+    };
+
+    /// Only [`MapStyle::Pieces`].
+    const PIECES: bindings::vdpa_config_ops = bindings::vdpa_config_ops {
+        set_map: None,
+        ..Self::VTABLE
+    };
+
     /// The table at an address that does not change.
-    pub(crate) fn table() -> &'static bindings::vdpa_config_ops {
+    pub(crate) fn table(style: MapStyle) -> &'static bindings::vdpa_config_ops {
         // The bus refuses a table with one and not the other.
         const { assert!(T::HAS_DMA_MAP == T::HAS_DMA_UNMAP) };
-        &Self::VTABLE
+        match style {
+            MapStyle::AsImplemented => &Self::VTABLE,
+            MapStyle::Whole => &Self::WHOLE,
+            MapStyle::Pieces => &Self::PIECES,
+        }
     }
 
     unsafe fn device<'a>(vdev: *mut bindings::vdpa_device) -> &'a ParentDevice<T> {

@@ -67,6 +67,18 @@ impl<'a> StaysBound<'a> {
     }
 }
 
+/// By which operations a device is told what is mapped, if it implements several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MapStyle {
+    /// By all that it implements.
+    #[default]
+    AsImplemented,
+    /// By `set_map` only.
+    Whole,
+    /// By `dma_map` and `dma_unmap` only.
+    Pieces,
+}
+
 /// What a device is like.
 #[derive(Clone, Copy)]
 pub struct DeviceParams<'a> {
@@ -85,6 +97,8 @@ pub struct DeviceParams<'a> {
     pub dma_device: DmaDevice<'a>,
     /// How kernel drivers map memory, if not by DMA operations.
     pub map_ops: Option<&'static MapOps>,
+    /// By which operations it is told what is mapped.
+    pub map_style: MapStyle,
 }
 
 impl Default for DeviceParams<'_> {
@@ -98,6 +112,7 @@ impl Default for DeviceParams<'_> {
             parent: None,
             dma_device: DmaDevice::None,
             map_ops: None,
+            map_style: MapStyle::AsImplemented,
         }
     }
 }
@@ -159,6 +174,16 @@ impl<T: DeviceOps> ParentDevice<T> {
     pub(crate) unsafe fn from_raw<'a>(vdev: *mut bindings::vdpa_device) -> &'a Self {
         // SAFETY: By the safety requirements; the structure is `repr(C)`.
         unsafe { &*vdev.cast() }
+    }
+
+    /// The device of which `dev` is the [`DmaDevice::Itself`].
+    ///
+    /// # Safety
+    ///
+    /// `dev` must be that of a `ParentDevice<T>` which is on the bus during `'a`.
+    pub unsafe fn from_dma_device<'a>(dev: *mut bindings::device) -> &'a Self {
+        // SAFETY: By the safety requirements; `dev` is the first field of the C device.
+        unsafe { Self::from_raw(dev.cast()) }
     }
 
     pub(crate) fn as_raw(&self) -> *mut bindings::vdpa_device {
@@ -258,7 +283,7 @@ impl<T: DeviceOps> Unregistered<T> {
         let vdev = from_err_ptr(unsafe {
             bindings::__vdpa_alloc_device(
                 params.parent.map_or(ptr::null_mut(), kext::device::as_raw),
-                OpsTable::<T>::table(),
+                OpsTable::<T>::table(params.map_style),
                 params.map_ops.map_or(ptr::null(), MapOps::as_raw),
                 params.groups,
                 params.address_spaces,

@@ -56,6 +56,7 @@ pub use self::{
         ManagementDevice, //
     },
     manager::{
+        MadeDevice,
         ManagedDevice,
         ManagementOps,
         ManagementParams,
@@ -67,6 +68,7 @@ pub use self::{
     parent::{
         DeviceParams,
         DmaDevice,
+        MapStyle,
         ParentDevice,
         Setup,
         StaysBound, //

@@ -30,7 +30,8 @@ impl<T: DeviceOps> OpsTable<T> {
         asid: c_uint,
         iotlb: *mut bindings::vhost_iotlb,
     ) -> c_int {
-        // SAFETY: The caller passes a valid IOTLB and keeps it from changing during the call.
+        // SAFETY: The caller passes a valid IOTLB and keeps it from changing during the call, and
+        // pins what is in it until that is unmapped.
         let iotlb = unsafe { Iotlb::from_raw(iotlb) };
         // SAFETY: By the safety requirements.
         errno(unsafe { Self::data(vdev) }.set_map(Asid::new(asid), iotlb))
@@ -45,13 +46,9 @@ impl<T: DeviceOps> OpsTable<T> {
         perm: u32,
         opaque: *mut c_void,
     ) -> c_int {
-        let mapping = Mapping {
-            iova,
-            size,
-            address: pa,
-            permissions: Permissions::from_bits(perm),
-            opaque,
-        };
+        let permissions = Permissions::from_bits(perm);
+        // SAFETY: The caller pins the memory, and keeps what belongs to it, until it is unmapped.
+        let mapping = unsafe { Mapping::new(iova, size, pa, permissions, opaque) };
         // SAFETY: By the safety requirements.
         errno(unsafe { Self::data(vdev) }.dma_map(Asid::new(asid), &mapping))
     }
