@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a device may reach while it works.
+
+use crate::{
+    area::Ring,
+    bounce::Bounce,
+    host::Piece,
+    space::Runs,
+    table::{
+        look_up,
+        Run, //
+    },
+};
+use kernel::{
+    mm::MmWithUser,
+    sync::{
+        aref::ARef,
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    },
+};
+use kext::{
+    mm::MmSwitch,
+    rwsem::ReadGuard, //
+};
+use virtqueue::{
+    Access,
+    Cursor,
+    Fault,
+    GuestAddress,
+    GuestMemory, //
+};
+
+/// What is mapped, and how it stays so.
+pub(crate) enum View<'s> {
+    /// All of the kernel's memory, for a driver in the kernel, by physical addresses.
+    Window,
+    /// Physical memory. Nothing is unmapped while the guard is held.
+    Physical(ReadGuard<'s, Runs>),
+    /// Memory of a process. Whoever unmaps it need not wait: it is accessed as the process would.
+    Virtual {
+        /// What was mapped when the session began.
+        runs: Arc<kernel::prelude::KVec<Run>>,
+        /// The process.
+        mm: ARef<MmWithUser>,
+        /// To access it.
+        switch: &'s MmSwitch,
+    },
+}
+
+/// Which state of which address space a session sees; no two have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MapId(u64);
+
+/// The next one. Every module that links the crate has its own, and its own address spaces.
+static NEXT_ID: Atomic<u64> = Atomic::new(1);
+
+impl MapId {
+    /// That of the window, which is always the same.
+    pub(crate) const WINDOW: Self = Self(0);
+
+    /// One that nobody had before.
+    pub(crate) fn new() -> Self {
+        Self(NEXT_ID.fetch_add(1, Relaxed))
+    }
+
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_raw(id: u64) -> Self {
+        Self(id)
+    }
+}
+
+/// Access to an address space, for some time.
+///
+/// A device makes one when it begins to work, and drops it when it is done for the moment: changes of
+/// the address space wait for that.
+pub struct Session<'s> {
+    view: View<'s>,
+    id: MapId,
+    /// Where something was found the last time.
+    hit: Run,
+}
+
+impl<'s> Session<'s> {
+    pub(crate) fn new(view: View<'s>, id: MapId) -> Self {
+        let whole = matches!(view, View::Window);
+        Self {
+            view,
+            id,
+            hit: Run {
+                first: 0,
+                last: u64::MAX,
+                host: 0,
+                readable: whole,
+                writable: whole,
+            },
+        }
+    }
+
+    /// Which state of the address space this is.
+    #[inline]
+    pub(crate) fn id(&self) -> MapId {
+        self.id
+    }
+
+    /// Makes user addresses those that this session needs. To be called before pieces of it are
+    /// accessed, if anything of another session was accessed in between.
+    #[inline]
+    pub(crate) fn activate(&self) -> Result<(), Fault> {
+        match &self.view {
+            View::Virtual { mm, switch, .. } => switch.activate(mm).map_err(|_| Fault),
+            View::Window | View::Physical(_) => Ok(()),
+        }
+    }
+
+    /// What there is at an address: not more than `len` bytes, and less if it is in several pieces.
+    #[inline]
+    pub(crate) fn piece(&mut self, at: u64, len: usize, access: Access) -> Result<Piece, Fault> {
+        let (host, available) = match self.hit.find(at, access) {
+            Some(found) => found,
+            None => self.look_up(at, access)?,
+        };
+        let len = usize::try_from(available).unwrap_or(usize::MAX).min(len);
+        match self.view {
+            View::Window | View::Physical(_) => {
+                // SAFETY: A kernel driver that has the window open passes addresses of memory that
+                // it keeps until the device is done with it; what is mapped is memory that stays
+                // until it is unmapped, which waits for the guard in the view. Pieces are not kept
+                // beyond the session, but in rings, which are resolved again before they are used
+                // in another state of the address space. Nothing that a device may access is
+                // accessed by references.
+                unsafe { Piece::physical(host, len) }
+            }
+            View::Virtual { .. } => Piece::user(host, len),
+        }
+    }
+
+    fn look_up(&mut self, at: u64, access: Access) -> Result<(u64, u64), Fault> {
+        let runs = match &self.view {
+            View::Window => return Err(Fault),
+            View::Physical(runs) => runs.as_slice(),
+            View::Virtual { runs, .. } => runs.as_slice(),
+        };
+        let run = *look_up(runs, at).ok_or(Fault)?;
+        let found = run.find(at, access).ok_or(Fault)?;
+        self.hit = run;
+        Ok(found)
+    }
+
+    /// Runs `f` on the pieces of `len` bytes at an address.
+    #[inline]
+    fn pieces(
+        &mut self,
+        at: GuestAddress,
+        len: usize,
+        access: Access,
+        mut f: impl FnMut(&Piece, core::ops::Range<usize>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut done: usize = 0;
+        while done < len {
+            let at = u64::try_from(done)
+                .ok()
+                .and_then(|done| at.get().checked_add(done))
+                .ok_or(Fault)?;
+            let piece = self.piece(at, len.wrapping_sub(done), access)?;
+            let end = done.checked_add(piece.len()).ok_or(Fault)?;
+            if end == done {
+                return Err(Fault);
+            }
+            f(&piece, done..end)?;
+            done = end;
+        }
+        Ok(())
+    }
+
+    /// Copies up to `len` bytes of the readable segments of one buffer to the writable segments of
+    /// another one, which is in `peer`'s memory, or in that of this session. Says how many bytes
+    /// that were: less than `len` if one of the buffers ends.
+    #[inline]
+    pub fn copy(
+        &mut self,
+        from: &mut Cursor<'_>,
+        mut peer: Option<&mut Session<'_>>,
+        to: &mut Cursor<'_>,
+        len: u32,
+        bounce: &mut Bounce,
+    ) -> Result<u32, Fault> {
+        let room = u32::try_from(to.remaining()).unwrap_or(u32::MAX);
+        let len = len.min(room);
+        let mut done: u32 = 0;
+        while done < len {
+            let Some(source) = from.next_piece(len.wrapping_sub(done)) else {
+                break;
+            };
+            let mut copied: u32 = 0;
+            while copied < source.len {
+                let target = to.next_piece(source.len.wrapping_sub(copied)).ok_or(Fault)?;
+                let at = source.at.checked_add(copied.into()).ok_or(Fault)?;
+                let peer = peer.as_deref_mut();
+                self.copy_piece(at, peer, target.at, target.len, bounce)?;
+                copied = copied.checked_add(target.len).ok_or(Fault)?;
+            }
+            done = done.checked_add(source.len).ok_or(Fault)?;
+        }
+        Ok(done)
+    }
+
+    /// Copies what is contiguous on both sides as their drivers see it.
+    #[inline]
+    fn copy_piece(
+        &mut self,
+        from: GuestAddress,
+        mut peer: Option<&mut Session<'_>>,
+        to: GuestAddress,
+        len: u32,
+        bounce: &mut Bounce,
+    ) -> Result<(), Fault> {
+        let two_processes = match &peer {
+            None => {
+                self.activate()?;
+                false
+            }
+            Some(peer) => {
+                self.activate()?;
+                // Does nothing if only one of them needs it, or both the same.
+                peer.activate()?;
+                self.is_in_another_process(peer)
+            }
+        };
+        let len = usize::try_from(len).map_err(|_| Fault)?;
+        let mut done: usize = 0;
+        while done < len {
+            let offset = u64::try_from(done).map_err(|_| Fault)?;
+            let at = |base: GuestAddress| base.get().checked_add(offset).ok_or(Fault);
+            let left = len.wrapping_sub(done);
+            let source = self.piece(at(from)?, left, Access::Read)?;
+            let target = match &mut peer {
+                Some(peer) => peer.piece(at(to)?, source.len(), Access::Write)?,
+                None => self.piece(at(to)?, source.len(), Access::Write)?,
+            };
+            let size = match &peer {
+                Some(peer) if two_processes => {
+                    let part = bounce.part(target.len())?;
+                    self.activate()?;
+                    source.read(part)?;
+                    peer.activate()?;
+                    target.write(part)?;
+                    part.len()
+                }
+                _ => {
+                    source.copy_to(&target, target.len(), bounce)?;
+                    target.len()
+                }
+            };
+            if size == 0 {
+                return Err(Fault);
+            }
+            done = done.checked_add(size).ok_or(Fault)?;
+        }
+        Ok(())
+    }
+
+    /// Whether both sessions are in memory of processes, and not of the same one.
+    fn is_in_another_process(&self, other: &Session<'_>) -> bool {
+        match (&self.view, &other.view) {
+            (View::Virtual { mm: a, .. }, View::Virtual { mm: b, .. }) => {
+                !core::ptr::eq(&raw const **a, &raw const **b)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl GuestMemory for Session<'_> {
+    type Area = Ring;
+
+    fn area(&mut self, at: GuestAddress, len: usize, access: Access) -> Result<Ring, Fault> {
+        Ring::resolve(at.get(), len, |at, len| self.piece(at, len, access))
+    }
+
+    #[inline]
+    fn read(&mut self, from: GuestAddress, to: &mut [u8]) -> Result<(), Fault> {
+        self.activate()?;
+        self.pieces(from, to.len(), Access::Read, |piece, range| {
+            piece.read(to.get_mut(range).ok_or(Fault)?)
+        })
+    }
+
+    #[inline]
+    fn write(&mut self, to: GuestAddress, from: &[u8]) -> Result<(), Fault> {
+        self.activate()?;
+        self.pieces(to, from.len(), Access::Write, |piece, range| {
+            piece.write(from.get(range).ok_or(Fault)?)
+        })
+    }
+}
