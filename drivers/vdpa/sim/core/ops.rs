@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The operations of a simulator.
+//!
+//! Nothing is processed while a queue is changed: who changes it has its claim. An operation that
+//! stops the device waits for the claims of all queues, after which no buffer is taken and not used.
+
+use crate::{
+    model::Model,
+    simulator::Simulator,
+    virt_queue::VirtQueue, //
+};
+use kernel::{
+    mm::Mm,
+    prelude::*,
+    sync::atomic::ordering::Relaxed, //
+};
+use vdpa::{
+    Asid,
+    DeviceId,
+    DeviceOps,
+    Features,
+    GroupId,
+    Iotlb,
+    IovaRange,
+    Mapping,
+    NotificationData,
+    QueueAddresses,
+    QueueIndex,
+    QueueState,
+    ResetFlags,
+    StatsWriter,
+    Status, //
+};
+use vdpa_bindings as bindings;
+
+impl<M: Model> Simulator<M> {
+    fn find(&self, queue: QueueIndex) -> Result<&VirtQueue<M::QueueData>> {
+        Ok(self.queue(queue.to_usize()).ok_or(EINVAL)?)
+    }
+
+    /// Waits until all that was running has seen that it should not.
+    fn wait_for_queues(&self) {
+        for queue in &self.queues {
+            queue.wait();
+        }
+    }
+
+    fn set_running(&self, was_running: bool) {
+        let running = self.is_running();
+        if running != was_running {
+            self.model().set_running(self, running);
+        }
+        if running {
+            // What was kicked before counts.
+            self.schedule_all();
+        } else if was_running {
+            self.wait_for_queues();
+        }
+    }
+
+    fn reset_device(&self, flags: ResetFlags) -> Result {
+        let _control = self.control.lock();
+        let was_running = self.is_running();
+        self.active.reset();
+        self.set_running(was_running);
+        for queue in &self.queues {
+            queue.reset();
+        }
+        for group in &self.groups {
+            group.store(0, Relaxed);
+        }
+        self.model().reset();
+        if flags.clean_map() {
+            for space in self.memory.spaces() {
+                space.clear()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[vtable]
+impl<M: Model> DeviceOps for Simulator<M> {
+    type OwnerModule = M::OwnerModule;
+
+    fn set_vq_address(&self, queue: QueueIndex, at: QueueAddresses) -> Result {
+        self.find(queue)?.claim().set_addresses(at);
+        Ok(())
+    }
+
+    fn set_vq_num(&self, queue: QueueIndex, entries: u32) {
+        if let Ok(queue) = self.find(queue) {
+            queue.claim().set_size(entries);
+        }
+    }
+
+    fn kick_vq(&self, queue: QueueIndex) {
+        self.kick(queue);
+    }
+
+    /// What the driver says of its position is in the ring, too.
+    fn kick_vq_with_data(&self, data: NotificationData) {
+        self.kick(data.queue());
+    }
+
+    fn set_vq_ready(&self, index: QueueIndex, ready: bool) {
+        let Ok(queue) = self.find(index) else {
+            return;
+        };
+        if queue.set_ready(ready).is_err() {
+            pr_err!("{}: no memory for queue {}\n", self.name(), index.get());
+            return;
+        }
+        if ready {
+            self.kick(index);
+        }
+    }
+
+    fn get_vq_ready(&self, queue: QueueIndex) -> bool {
+        self.find(queue).is_ok_and(VirtQueue::is_ready)
+    }
+
+    fn set_vq_state(&self, queue: QueueIndex, state: QueueState) -> Result {
+        self.find(queue)?.claim().set_state(state);
+        Ok(())
+    }
+
+    fn get_vq_state(&self, queue: QueueIndex) -> Result<QueueState> {
+        Ok(self.find(queue)?.claim().state(self.features()))
+    }
+
+    fn get_vendor_vq_stats(&self, queue: QueueIndex, stats: &mut StatsWriter<'_>) -> Result {
+        self.model().write_stats(self, queue, stats)
+    }
+
+    /// What the driver chose once it is ready; before, what a driver in the kernel should choose.
+    fn get_vq_size(&self, queue: QueueIndex) -> u16 {
+        if !self.active.status().driver_ok() {
+            return self.parameters.queue_size;
+        }
+        self.find(queue)
+            .ok()
+            .and_then(|queue| u16::try_from(queue.claim().size()).ok())
+            .unwrap_or(0)
+    }
+
+    fn get_vq_group(&self, queue: QueueIndex) -> GroupId {
+        self.model().group_of(self, queue)
+    }
+
+    fn get_device_features(&self) -> Features {
+        self.offered
+    }
+
+    fn get_backend_features(&self) -> u64 {
+        1 << bindings::VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK
+    }
+
+    fn set_driver_features(&self, features: Features) -> Result {
+        // The driver's addresses are to be translated.
+        if !features.has(bindings::VIRTIO_F_ACCESS_PLATFORM) {
+            return Err(EINVAL);
+        }
+        let _control = self.control.lock();
+        let features = self.model().accept(features.intersection(self.offered))?;
+        self.active.set_features(features);
+        Ok(())
+    }
+
+    fn get_driver_features(&self) -> Features {
+        self.features()
+    }
+
+    fn get_vq_num_max(&self) -> u16 {
+        self.parameters.queue_size
+    }
+
+    fn get_device_id(&self) -> DeviceId {
+        M::ID
+    }
+
+    fn get_status(&self) -> Status {
+        self.active.status()
+    }
+
+    fn set_status(&self, status: Status) {
+        let _control = self.control.lock();
+        let was_running = self.is_running();
+        self.active.set_status(status);
+        if self.is_running() != was_running {
+            self.set_running(was_running);
+        }
+    }
+
+    fn reset(&self) -> Result {
+        self.reset_device(ResetFlags::NONE)
+    }
+
+    fn compat_reset(&self, flags: ResetFlags) -> Result {
+        self.reset_device(flags)
+    }
+
+    fn suspend(&self) -> Result {
+        let _control = self.control.lock();
+        let was_running = self.is_running();
+        self.active.set_suspended(true);
+        self.set_running(was_running);
+        Ok(())
+    }
+
+    fn resume(&self) -> Result {
+        let _control = self.control.lock();
+        let was_running = self.is_running();
+        self.active.set_suspended(false);
+        self.set_running(was_running);
+        Ok(())
+    }
+
+    fn get_config_size(&self) -> usize {
+        self.model().config_size()
+    }
+
+    fn get_config(&self, offset: usize, buf: &mut [u8]) {
+        self.model().read_config(self, offset, buf);
+    }
+
+    fn set_config(&self, offset: usize, buf: &[u8]) {
+        self.model().write_config(self, offset, buf);
+    }
+
+    fn get_generation(&self) -> u32 {
+        self.model().config_generation()
+    }
+
+    fn get_iova_range(&self) -> IovaRange {
+        IovaRange {
+            first: 0,
+            last: u64::MAX,
+        }
+    }
+
+    fn set_map(&self, asid: Asid, iotlb: &Iotlb) -> Result {
+        self.memory.space(asid)?.set_map(iotlb)
+    }
+
+    fn dma_map(&self, asid: Asid, mapping: &Mapping) -> Result {
+        self.memory.space(asid)?.map(mapping)
+    }
+
+    fn dma_unmap(&self, asid: Asid, iova: u64, size: u64) -> Result {
+        self.memory.space(asid)?.unmap(iova, size)
+    }
+
+    /// An address space begins empty. (In C, it begins with all of the host's memory.)
+    fn reset_map(&self, asid: Asid) -> Result {
+        self.memory.space(asid)?.clear()
+    }
+
+    fn set_group_asid(&self, group: GroupId, asid: Asid) -> Result {
+        self.memory.space(asid)?;
+        let slot = usize::try_from(group.get())
+            .ok()
+            .and_then(|group| self.groups.get(group))
+            .ok_or(EINVAL)?;
+        let _control = self.control.lock();
+        slot.store(asid.get(), Relaxed);
+        // They go on in another memory.
+        for queue in &self.queues {
+            queue.claim().close();
+        }
+        Ok(())
+    }
+
+    fn bind_mm(&self, mm: &Mm) -> Result {
+        self.memory.set_owner(Some(mm));
+        Ok(())
+    }
+
+    fn unbind_mm(&self) {
+        self.memory.set_owner(None);
+    }
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A simulated device, and what makes it run.
+
+use crate::{
+    active::Active,
+    model::{
+        Model,
+        Place, //
+    },
+    parameters::Parameters,
+    virt_queue::VirtQueue,
+};
+use guestmem::{
+    DeviceMemory,
+    HasWindow,
+    KernelMap,
+    NoSession,
+    Session,
+    Window, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        aref::ARef,
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+use kext::{
+    mm::MmSwitch,
+    work::{
+        RunItem,
+        WorkQueue,
+        WorkSet, //
+    },
+};
+use vdpa::{
+    Asid,
+    DeviceParams,
+    DmaDevice,
+    Features,
+    GroupId,
+    Interrupts,
+    MapOps,
+    ParentDevice,
+    QueueIndex,
+    Setup, //
+};
+use virtqueue::Error as QueueError;
+
+/// Where the tasks of devices run.
+pub struct Executors {
+    threads: WorkQueue,
+    bottom_half: WorkQueue,
+}
+
+impl Executors {
+    /// Fails with `ENOMEM`.
+    pub fn new() -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                threads: WorkQueue::threads(c"vdpa_sim")?,
+                bottom_half: WorkQueue::bottom_half(c"vdpa_sim_bh")?,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+}
+
+/// What the tasks of a device have: the device. It keeps the device until the tasks are stopped.
+struct Tasks<M: Model>(ARef<ParentDevice<Simulator<M>>>);
+
+impl<M: Model> RunItem for Tasks<M> {
+    fn run(&self, task: usize) {
+        let device: &Simulator<M> = &self.0;
+        // Of a driver that came or went meanwhile, this is decided again for each session.
+        let again = match MmSwitch::new() {
+            Ok(switch) => device.model.run(device, task, Place::Thread(&switch)),
+            Err(_) => device.model.run(device, task, Place::Atomic),
+        };
+        if again {
+            device.schedule(task);
+        }
+    }
+}
+
+/// A simulated device.
+#[pin_data]
+pub struct Simulator<M: Model> {
+    #[pin]
+    tasks: WorkSet<Tasks<M>>,
+    executors: Arc<Executors>,
+    pub(crate) queues: KVec<Pin<KBox<VirtQueue<M::QueueData>>>>,
+    /// The address space of each group.
+    pub(crate) groups: KVec<Atomic<u32>>,
+    #[pin]
+    pub(crate) memory: DeviceMemory,
+    interrupts: Interrupts,
+    name: CString,
+    pub(crate) offered: Features,
+    pub(crate) parameters: Parameters,
+    pub(crate) active: Active,
+    /// Taken by who changes the state of the device.
+    #[pin]
+    pub(crate) control: Mutex<()>,
+    #[pin]
+    model: M,
+}
+
+impl<M: Model> Simulator<M> {
+    const MAP_OPS: MapOps = KernelMap::<Self>::OPS;
+
+    /// How to make a device with so many queues, groups and address spaces.
+    pub fn params(
+        parameters: &Parameters,
+        queues: u16,
+        groups: u32,
+        address_spaces: u32,
+    ) -> DeviceParams<'static> {
+        DeviceParams {
+            queues,
+            groups,
+            address_spaces,
+            use_va: parameters.use_va,
+            dma_device: DmaDevice::Itself,
+            map_ops: Some(&Self::MAP_OPS),
+            map_style: parameters.map_style,
+            ..Default::default()
+        }
+    }
+
+    /// A device that offers these features, made with [`params`](Self::params).
+    pub fn new(
+        setup: &Setup<'_>,
+        params: &DeviceParams<'_>,
+        parameters: Parameters,
+        executors: &Arc<Executors>,
+        offered: Features,
+        model: impl PinInit<M, Error>,
+    ) -> impl PinInit<Self, Error> {
+        let executors = executors.clone();
+        let interrupts = setup.interrupts();
+        let name = CString::try_from(setup.name());
+        let (queue_count, group_count) = (params.queues, params.groups);
+        let address_spaces = params.address_spaces;
+        try_pin_init!(Self {
+            model <- model,
+            tasks <- WorkSet::new(model.tasks()),
+            executors,
+            queues: {
+                let mut queues = KVec::new();
+                for _ in 0..queue_count {
+                    queues.push(KBox::pin_init(VirtQueue::new(), GFP_KERNEL)?, GFP_KERNEL)?;
+                }
+                queues
+            },
+            groups: {
+                let mut groups = KVec::new();
+                for _ in 0..group_count {
+                    groups.push(Atomic::new(0), GFP_KERNEL)?;
+                }
+                groups
+            },
+            memory <- DeviceMemory::new(address_spaces, parameters.map_limit, parameters.use_va),
+            interrupts,
+            name: name?,
+            offered,
+            parameters,
+            active: Active::new(),
+            control <- new_mutex!(()),
+        })
+    }
+
+    /// Lets the device run. It has to be [stopped](Self::stop), or it stays for ever.
+    pub fn start(device: &ParentDevice<Self>) {
+        device.tasks.start(Tasks(ARef::from(device)));
+    }
+
+    /// No task runs after this. May sleep.
+    pub fn stop(&self) {
+        self.tasks.stop();
+    }
+
+    /// What makes it a device of its type.
+    #[inline]
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    /// The name of the device.
+    pub fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// What the device offers.
+    #[inline]
+    pub fn offered(&self) -> Features {
+        self.offered
+    }
+
+    /// What the driver accepted.
+    #[inline]
+    pub fn features(&self) -> Features {
+        self.active.features()
+    }
+
+    /// Whether queues are processed.
+    #[inline]
+    pub fn is_running(&self) -> bool {
+        self.active.is_running()
+    }
+
+    /// A queue. Nothing if there is none of that number.
+    #[inline]
+    pub fn queue(&self, index: usize) -> Option<&VirtQueue<M::QueueData>> {
+        self.queues.get(index).map(|queue| &**queue)
+    }
+
+    /// The interrupts of the device. None is to be raised while a claim is held.
+    #[inline]
+    pub fn interrupts(&self) -> &Interrupts {
+        &self.interrupts
+    }
+
+    /// The address space of a group.
+    pub(crate) fn asid(&self, group: GroupId) -> Asid {
+        let asid = usize::try_from(group.get())
+            .ok()
+            .and_then(|group| self.groups.get(group))
+            .map_or(0, |asid| asid.load(Relaxed));
+        Asid::new(asid)
+    }
+
+    /// What a group of queues reaches. In a thread, this waits for changes of what is mapped.
+    #[inline]
+    pub fn session<'s>(
+        &'s self,
+        group: GroupId,
+        place: Place<'s>,
+    ) -> Result<Session<'s>, NoSession> {
+        match place {
+            Place::Atomic => self.memory.session_in_kernel(),
+            Place::Thread(switch) => self.memory.session(self.asid(group), switch),
+        }
+    }
+
+    /// As [`session`](Self::session), without waiting: for who has a session already.
+    pub fn try_session<'s>(
+        &'s self,
+        group: GroupId,
+        place: Place<'s>,
+    ) -> Result<Session<'s>, NoSession> {
+        match place {
+            Place::Atomic => self.memory.session_in_kernel(),
+            Place::Thread(switch) => self.memory.try_session(self.asid(group), switch),
+        }
+    }
+
+    /// Runs a task soon, where it belongs. Any context.
+    #[inline]
+    pub fn schedule(&self, task: usize) {
+        let on = if self.memory.is_in_kernel() {
+            &self.executors.bottom_half
+        } else {
+            &self.executors.threads
+        };
+        self.tasks.queue(on, task);
+    }
+
+    /// Runs a task soon in a thread. Any context.
+    pub fn schedule_in_thread(&self, task: usize) {
+        self.tasks.queue(&self.executors.threads, task);
+    }
+
+    /// Runs all tasks soon.
+    pub fn schedule_all(&self) {
+        for task in 0..self.model.tasks() {
+            self.schedule(task);
+        }
+    }
+
+    /// A queue cannot be used any more: says so in the log, and to the driver, who has to reset the
+    /// device. The claim of the queue must not be held. Any context.
+    pub fn fail(&self, queue: usize, error: QueueError) {
+        if !self.active.need_reset() {
+            return;
+        }
+        pr_warn!(
+            "{}: queue {}: {:?}, the device needs a reset\n",
+            self.name(),
+            queue,
+            error
+        );
+        self.interrupts.raise_config();
+    }
+
+    /// There is something in a queue. Any context.
+    #[inline]
+    pub(crate) fn kick(&self, queue: QueueIndex) {
+        if !self.queue(queue.to_usize()).is_some_and(VirtQueue::is_ready) || !self.is_running() {
+            return;
+        }
+        self.model.kicked(self, queue);
+    }
+}
+
+impl<M: Model> HasWindow for Simulator<M> {
+    fn window(&self) -> &Window {
+        self.memory.window()
+    }
+}

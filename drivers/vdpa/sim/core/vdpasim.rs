@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What all simulated devices have in common.
+//!
+//! A [`Simulator`] is a vDPA device made of software: status, features, virtqueues, address spaces.
+//! What makes it a network card or a disk is its [`Model`], which gets to run when there is something
+//! in a queue, and then moves data between buffers.
+//!
+//! # Where a device runs
+//!
+//! With a driver in the kernel, in soft interrupts: the driver's memory can be reached from
+//! anywhere. Otherwise in threads, as memory of a process may have to be read from a disk first, and
+//! the driver waits for changes of its mapping.
+//!
+//! # Locks
+//!
+//! In this order:
+//!
+//! - `Simulator::control`, for what changes the state of the device as a whole;
+//! - the [`Claim`](kext::claim::Claim)s of virtqueues: of a queue that sends, then of the queue that
+//!   receives from it, for which a running device only tries;
+//! - the semaphores in [`guestmem`].
+//!
+//! Interrupts are raised when none of them is held, since a driver may answer with a kick.
+
+mod active;
+mod model;
+mod ops;
+mod parameters;
+mod simulator;
+mod virt_queue;
+
+pub use self::{
+    model::{
+        Model,
+        Place, //
+    },
+    parameters::Parameters,
+    simulator::{
+        Executors,
+        Simulator, //
+    },
+    virt_queue::{
+        Inner,
+        Open,
+        VirtQueue, //
+    },
+};
+
+/// What messages of the kernel log begin with, where no device is named.
+const __LOG_PREFIX: &[u8] = b"vdpa_sim\0";
