@@ -256,6 +256,13 @@ impl Negotiated {
     /// None, as before negotiation.
     pub(crate) const NONE: Self = Self(Features::NONE);
 
+    /// Features that [`Offered::negotiate`] gave, as the device has kept them.
+    #[inline]
+    pub(crate) const fn of_accepted(features: Features) -> Self {
+        // INVARIANT: Checked when they were negotiated.
+        Self(features)
+    }
+
     /// The features.
     pub(crate) const fn features(self) -> Features {
         self.0
@@ -311,6 +318,12 @@ impl Layout {
             },
             has_control: negotiated.has(bindings::VIRTIO_NET_F_CTRL_VQ),
         }
+    }
+
+    /// The layout for a driver that accepted these features.
+    #[inline]
+    pub(crate) fn of(accepted: Features, pairs: QueuePairs) -> Self {
+        Self::new(Negotiated::of_accepted(accepted), pairs)
     }
 
     /// How many pairs the driver may use.

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The network card as a model of a simulator.
+//!
+//! # Tasks
+//!
+//! Each queue pair has a task, of its number: it takes what is in the transmit queue to the receive
+//! queue of the same pair, or of the card at the other end. The last task is that of the control
+//! queue.
+//!
+//! # Locks
+//!
+//! `Net::state` is taken when claims of queues are held, for short and not for each frame.
+
+use crate::{
+    control_queue,
+    counters::Counters,
+    features::{
+        Layout,
+        Negotiated,
+        QueuePairs,
+        Role, //
+    },
+    model,
+    transmit::{
+        self,
+        QueueData, //
+    },
+    LocalModule,
+};
+use kernel::{
+    new_spinlock_irq,
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        SpinLockIrq, //
+    },
+};
+use vdpa::{
+    DeviceId,
+    Features,
+    GroupId,
+    QueueIndex,
+    StatsWriter, //
+};
+use vdpa_bindings as bindings;
+use vdpasim::{
+    Model,
+    Place, //
+};
+
+/// A simulated network card.
+pub(crate) type Device = vdpasim::Simulator<Net>;
+
+/// The group of all queues but the control queue.
+pub(crate) const DATA: GroupId = GroupId::new(0);
+/// The group of the control queue.
+pub(crate) const CONTROL: GroupId = GroupId::new(1);
+
+/// What makes a simulator a network card.
+#[pin_data]
+pub(crate) struct Net {
+    /// How many queue pairs there are.
+    all_pairs: QueuePairs,
+    /// How many of them the driver uses.
+    used_pairs: Atomic<u32>,
+    /// Of each queue.
+    counters: KVec<Counters>,
+    #[pin]
+    state: SpinLockIrq<model::Model>,
+    /// Changes whenever that does.
+    version: Atomic<u32>,
+}
+
+impl Net {
+    pub(crate) fn new(model: model::Model) -> impl PinInit<Self, Error> {
+        let offered = model.offered();
+        try_pin_init!(Self {
+            all_pairs: offered.pairs(),
+            used_pairs: Atomic::new(1),
+            counters: {
+                let mut counters = KVec::new();
+                for _ in 0..offered.queues() {
+                    counters.push(Counters::default(), GFP_KERNEL)?;
+                }
+                counters
+            },
+            state <- new_spinlock_irq!(model, "vdpa_sim_net"),
+            version: Atomic::new(1),
+        })
+    }
+
+    /// The counters of a queue.
+    pub(crate) fn counters(&self, queue: usize) -> Option<&Counters> {
+        self.counters.get(queue)
+    }
+
+    /// Asks something of the state.
+    pub(crate) fn read<R>(&self, f: impl FnOnce(&model::Model) -> R) -> R {
+        f(&self.state.lock())
+    }
+
+    /// Changes the state.
+    pub(crate) fn change<R>(&self, f: impl FnOnce(&mut model::Model) -> R) -> R {
+        let mut state = self.state.lock();
+        let result = f(&mut state);
+        let pairs = state.receiver().pairs.get();
+        self.used_pairs.store(u32::from(pairs), Relaxed);
+        self.version.fetch_add(1, Relaxed);
+        result
+    }
+
+    /// The pair that receives what comes from a pair of the other card.
+    #[inline]
+    pub(crate) fn steer(&self, pair: u16) -> u16 {
+        u16::try_from(self.used_pairs.load(Relaxed))
+            .ok()
+            .and_then(QueuePairs::new)
+            .unwrap_or(QueuePairs::ONE)
+            .steer(pair)
+    }
+
+    /// There may be room in the receive queue of a pair: those run that send to it.
+    #[inline]
+    pub(crate) fn wake_senders(&self, device: &Device, pair: u16) {
+        device.schedule(usize::from(pair));
+    }
+
+    /// A number that is not the same if the state is not.
+    #[inline]
+    pub(crate) fn version(&self) -> u32 {
+        self.version.load(Relaxed)
+    }
+
+    /// The task of the control queue.
+    pub(crate) fn control_task(&self) -> usize {
+        usize::from(self.all_pairs.get())
+    }
+
+    /// The index of the control queue.
+    pub(crate) fn control_index(&self, device: &Device) -> u16 {
+        self.layout(device).control_index()
+    }
+
+    fn layout(&self, device: &Device) -> Layout {
+        // Before there is a driver that knows better, one that knows all.
+        let features = match device.features() {
+            Features::NONE => device.offered(),
+            features => features,
+        };
+        Layout::of(features, self.all_pairs)
+    }
+}
+
+impl Model for Net {
+    type OwnerModule = LocalModule;
+    type QueueData = QueueData;
+    const ID: DeviceId = DeviceId::NET;
+
+    fn tasks(&self) -> usize {
+        self.control_task().saturating_add(1)
+    }
+
+    #[inline]
+    fn kicked(&self, device: &Device, queue: QueueIndex) {
+        match Layout::of(device.features(), self.all_pairs).role(queue.get()) {
+            Some(Role::Transmit { pair }) => device.schedule(usize::from(pair)),
+            Some(Role::Receive { pair }) => self.wake_senders(device, pair),
+            Some(Role::Control) => device.schedule(self.control_task()),
+            None => {}
+        }
+    }
+
+    fn group_of(&self, device: &Device, queue: QueueIndex) -> GroupId {
+        if queue.get() == self.layout(device).control_index() {
+            CONTROL
+        } else {
+            DATA
+        }
+    }
+
+    fn run(&self, device: &Device, task: usize, place: Place<'_>) -> bool {
+        match u16::try_from(task) {
+            Ok(pair) if pair < self.all_pairs.get() => transmit::run(device, pair, place),
+            _ => control_queue::run(device, place),
+        }
+    }
+
+    fn accept(&self, features: Features) -> Result<Features> {
+        self.change(|state| {
+            state.negotiate(features).map_err(|_| EINVAL)?;
+            Ok(state.negotiated().features())
+        })
+    }
+
+    fn reset(&self) {
+        self.change(model::Model::reset);
+    }
+
+    fn config_size(&self) -> usize {
+        crate::config::ConfigSpace::LEN
+    }
+
+    fn read_config(&self, _device: &Device, offset: usize, to: &mut [u8]) {
+        // As in C, what is not wholly inside stays as it is.
+        let _ = self.read(|state| state.read_config(offset, to));
+    }
+
+    fn write_config(&self, _device: &Device, offset: usize, from: &[u8]) {
+        let _ = self.change(|state| state.write_config(offset, from));
+    }
+
+    fn config_generation(&self) -> u32 {
+        self.read(model::Model::generation)
+    }
+
+    fn write_stats(
+        &self,
+        device: &Device,
+        queue: QueueIndex,
+        stats: &mut StatsWriter<'_>,
+    ) -> Result {
+        let role = self.layout(device).role(queue.get()).ok_or(EINVAL)?;
+        let counters = self.counters(queue.to_usize()).ok_or(EINVAL)?;
+        counters.write(role, stats)
+    }
+}
+
+/// Whether the driver has a feature.
+#[inline]
+pub(crate) fn has(device: &Device, feature: u32) -> bool {
+    device.features().has(feature)
+}
+
+/// Whether a received frame may be in several buffers.
+#[inline]
+pub(crate) fn merges_buffers(device: &Device) -> bool {
+    has(device, bindings::VIRTIO_NET_F_MRG_RXBUF)
+}
+
+/// What was negotiated, as a running queue sees it.
+#[inline]
+pub(crate) fn negotiated(device: &Device) -> Negotiated {
+    Negotiated::of_accepted(device.features())
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From a transmit queue to a receive queue.
+//!
+//! A task takes the claim of the transmit queue, then that of the receive queue; of what it cannot
+//! have it only asks to be run again by who has it. It copies from buffer to buffer, tells both
+//! drivers of all that it did at once, and raises interrupts when it has given up both claims.
+//!
+//! A frame for which there is no buffer stays in its queue until there is one: that is what makes
+//! the sender slow down.
+
+use crate::{
+    counters::Delta,
+    deliver::{
+        self,
+        Verdict, //
+    },
+    features::Layout,
+    header::HeaderSize,
+    model::Receiver,
+    net::{
+        self,
+        Device,
+        DATA, //
+    },
+};
+use guestmem::{
+    NoSession,
+    Session, //
+};
+use kernel::sync::aref::ARef;
+use vdpa::{
+    ParentDevice,
+    QueueIndex, //
+};
+use vdpasim::{
+    Open,
+    Place, //
+};
+use virtqueue::Error as QueueError;
+
+/// After so many frames a task lets others run.
+const BUDGET: u32 = 256;
+
+/// What is kept with a queue.
+#[derive(Default)]
+pub(crate) struct QueueData {
+    /// With a receive queue: what its card receives, as of some version of the card's state.
+    receiver: Option<(u32, Receiver)>,
+    /// With a transmit queue: the card at the other end, if that is another one.
+    pub(crate) peer: Option<ARef<ParentDevice<Device>>>,
+}
+
+/// What is to be done when the claims were given up.
+#[derive(Default)]
+struct After {
+    /// There is more to do.
+    again: bool,
+    /// It has to be done in a thread.
+    in_thread: bool,
+    /// The driver that sends wants an interrupt.
+    interrupt_sender: bool,
+    /// The driver that receives wants one.
+    interrupt_receiver: bool,
+    /// What is wrong with the transmit queue.
+    sender_error: Option<QueueError>,
+    /// What is wrong with the receive queue.
+    receiver_error: Option<QueueError>,
+}
+
+/// Runs the task of a pair, and says whether there is more to do.
+pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
+    let index = usize::from(Layout::transmit_index(pair));
+    let Some(queue) = device.queue(index) else {
+        return false;
+    };
+    let Some(mut claim) = queue.try_claim() else {
+        return false;
+    };
+    let peer = claim.data().peer.clone();
+    let other: &Device = match &peer {
+        Some(peer) => peer,
+        None => device,
+    };
+    let other_pair = other.model().steer(pair);
+    let other_index = usize::from(Layout::receive_index(other_pair));
+    let mut after = After::default();
+    if let Some(other_queue) = other.queue(other_index) {
+        if let Some(mut other_claim) = other_queue.try_claim() {
+            let mut lane = Lane {
+                device,
+                other,
+                is_loop: peer.is_none(),
+                index,
+                other_index,
+                place,
+            };
+            after = lane.run(&mut claim, &mut other_claim);
+            if after.sender_error.is_some() {
+                claim.break_down();
+            }
+            if after.receiver_error.is_some() {
+                other_claim.break_down();
+            }
+            drop(other_claim);
+            if other_queue.take_left() {
+                other.model().wake_senders(other, other_pair);
+            }
+        }
+    }
+    drop(claim);
+
+    if after.interrupt_receiver {
+        raise(other, other_index);
+    }
+    if after.interrupt_sender {
+        raise(device, index);
+    }
+    if let Some(error) = after.sender_error {
+        device.fail(index, error);
+    }
+    if let Some(error) = after.receiver_error {
+        other.fail(other_index, error);
+    }
+    if after.in_thread {
+        device.schedule_in_thread(usize::from(pair));
+    }
+    queue.take_left() || after.again
+}
+
+fn raise(device: &Device, queue: usize) {
+    if let Ok(queue) = u16::try_from(queue) {
+        device.interrupts().raise(QueueIndex::new(queue));
+    }
+}
+
+/// From where to where.
+struct Lane<'a> {
+    device: &'a Device,
+    other: &'a Device,
+    is_loop: bool,
+    index: usize,
+    other_index: usize,
+    place: Place<'a>,
+}
+
+type Claimed<'a> = kext::claim::Claimed<'a, vdpasim::Inner<QueueData>>;
+
+impl Lane<'_> {
+    fn run(&mut self, claim: &mut Claimed<'_>, other_claim: &mut Claimed<'_>) -> After {
+        let mut after = After::default();
+        if !self.device.is_running() {
+            return after;
+        }
+        let mut session = match self.device.session(DATA, self.place) {
+            Ok(session) => session,
+            Err(error) => return after.without_session(error),
+        };
+        let mut sender = match claim.open(self.device.features(), &mut session) {
+            Ok(Some(sender)) => sender,
+            Ok(None) => return after,
+            Err(error) => {
+                after.sender_error = Some(error);
+                return after;
+            }
+        };
+        if !self.other.is_running() {
+            if !self.is_loop {
+                self.discard(&mut session, &mut sender, &mut after);
+            }
+            return after;
+        }
+        let mut other_session = if self.is_loop {
+            None
+        } else {
+            match self.other.try_session(DATA, self.place) {
+                Ok(session) => Some(session),
+                Err(NoSession::Nothing) => {
+                    self.discard(&mut session, &mut sender, &mut after);
+                    return after;
+                }
+                Err(error) => return after.without_session(error),
+            }
+        };
+        let opened = other_claim.open(
+            self.other.features(),
+            other_session.as_mut().unwrap_or(&mut session),
+        );
+        let mut receiver = match opened {
+            Ok(Some(receiver)) => receiver,
+            Ok(None) => {
+                if !self.is_loop {
+                    self.discard(&mut session, &mut sender, &mut after);
+                }
+                return after;
+            }
+            Err(error) => {
+                after.receiver_error = Some(error);
+                return after;
+            }
+        };
+        self.transmit(
+            &mut session,
+            &mut sender,
+            other_session.as_mut(),
+            &mut receiver,
+            &mut after,
+        );
+        after
+    }
+
+    /// Moves frames until there are no more, or no buffers for them.
+    fn transmit<'s>(
+        &mut self,
+        session: &mut Session<'s>,
+        sender: &mut Open<'_, QueueData>,
+        mut other_session: Option<&mut Session<'s>>,
+        receiver: &mut Open<'_, QueueData>,
+        after: &mut After,
+    ) {
+        let (mut sent, mut received) = (Delta::default(), Delta::default());
+        let version = self.other.model().version();
+        let header = HeaderSize::new(net::negotiated(self.device));
+        let what = match &mut receiver.data.receiver {
+            Some((seen, what)) if *seen == version => what,
+            slot => {
+                let what = self.other.model().read(|state| state.receiver().clone());
+                &mut slot.insert((version, what)).1
+            }
+        };
+        let mut lane = deliver::Lane {
+            negotiated: net::negotiated(self.device),
+            header,
+            merges: net::merges_buffers(self.other),
+            receiver: what,
+            from: sender.segments,
+            bounce: sender.bounce,
+            queue: receiver.queue,
+            to: receiver.segments,
+            sent: &mut sent,
+            received: &mut received,
+        };
+        let mut budget = BUDGET;
+        let result = (|| {
+            sender.queue.disable_kicks(session)?;
+            let mut starved = false;
+            loop {
+                if budget == 0 {
+                    after.again = true;
+                    break;
+                }
+                budget = budget.saturating_sub(1);
+                let Some(chain) = sender.queue.next(session, lane.from)? else {
+                    if sender.queue.enable_kicks(session)? {
+                        continue;
+                    }
+                    break;
+                };
+                match lane.deliver(session, other_session.as_deref_mut(), chain) {
+                    Ok(Verdict::Done) => {
+                        starved = false;
+                        sender.queue.complete(session, chain, 0)?;
+                    }
+                    Ok(Verdict::Starved) => {
+                        sender.queue.put_back(chain);
+                        if starved {
+                            break;
+                        }
+                        starved = true;
+                        lane.received.overruns = lane.received.overruns.saturating_add(1);
+                        let session = other_session.as_deref_mut().unwrap_or(session);
+                        match lane.queue.enable_kicks(session) {
+                            Ok(true) => {}
+                            Ok(false) => break,
+                            Err(error) => {
+                                after.receiver_error = Some(error);
+                                break;
+                            }
+                        }
+                    }
+                    Err(error) => {
+                        sender.queue.put_back(chain);
+                        after.receiver_error = Some(error);
+                        break;
+                    }
+                }
+            }
+            sender.queue.publish(session)?;
+            after.interrupt_sender = sender.queue.needs_interrupt(session)?;
+            Ok(())
+        })();
+        after.sender_error = result.err();
+        let result = (|| {
+            let session = other_session.unwrap_or(session);
+            lane.queue.publish(session)?;
+            after.interrupt_receiver = lane.queue.needs_interrupt(session)?;
+            Ok(())
+        })();
+        after.receiver_error = after.receiver_error.or(result.err());
+        self.count(&sent, &received);
+    }
+
+    /// Nobody is there to receive: what is sent is lost, as with a cable that is not plugged in.
+    fn discard(
+        &self,
+        session: &mut Session<'_>,
+        sender: &mut Open<'_, QueueData>,
+        after: &mut After,
+    ) {
+        let mut sent = Delta::default();
+        let result = (|| {
+            for _ in 0..BUDGET {
+                let Some(chain) = sender.queue.next(session, sender.segments)? else {
+                    if sender.queue.enable_kicks(session)? {
+                        continue;
+                    }
+                    break;
+                };
+                sender.queue.complete(session, chain, 0)?;
+                sent.packets = sent.packets.saturating_add(1);
+                sent.drops = sent.drops.saturating_add(1);
+            }
+            sender.queue.publish(session)?;
+            after.again = sender.queue.has_available(session)?;
+            after.interrupt_sender = sender.queue.needs_interrupt(session)?;
+            Ok(())
+        })();
+        after.sender_error = result.err();
+        self.count(&sent, &Delta::default());
+    }
+
+    fn count(&self, sent: &Delta, received: &Delta) {
+        if let Some(counters) = self.device.model().counters(self.index) {
+            counters.add(sent);
+        }
+        if let Some(counters) = self.other.model().counters(self.other_index) {
+            counters.add(received);
+        }
+    }
+}
+
+impl After {
+    fn without_session(mut self, error: NoSession) -> Self {
+        match error {
+            NoSession::Nothing => {}
+            NoSession::NotHere => self.in_thread = true,
+            NoSession::Busy => self.again = true,
+        }
+        self
+    }
+}
