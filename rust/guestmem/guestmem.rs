@@ -31,7 +31,11 @@ pub use self::{
         KernelMap, //
     },
     queue::GuestQueue,
-    session::Session,
+    session::{
+        Session,
+        Source,
+        Target, //
+    },
     space::AddressSpace,
     window::Window,
 };

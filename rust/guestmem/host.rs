@@ -21,6 +21,29 @@ pub(crate) enum Place {
     User,
 }
 
+/// Where the kernel has physical memory mapped: one address after the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinearMap {
+    base: usize,
+    size: usize,
+}
+
+impl LinearMap {
+    pub(crate) fn new() -> Self {
+        // SAFETY: No requirements; the address is exposed, as are all that come from it.
+        let (base, size) = unsafe {
+            (
+                vdpa_bindings::phys_to_virt(0).expose_provenance(),
+                vdpa_bindings::end_of_memory(),
+            )
+        };
+        Self {
+            base,
+            size: usize::try_from(size).unwrap_or(usize::MAX),
+        }
+    }
+}
+
 /// A piece of the host's memory.
 ///
 /// # Invariants
@@ -89,21 +112,21 @@ impl Piece {
     ///
     /// If there is memory at that address, it must stay as long as the result, or a copy of it, is
     /// used, and it must not be memory to which Rust code has references.
-    #[inline]
-    pub(crate) unsafe fn physical(address: u64, len: usize) -> Result<Self, Fault> {
-        let end = u64::try_from(len)
-            .ok()
-            .and_then(|len| address.checked_add(len))
-            .ok_or(Fault)?;
-        // SAFETY: No requirements.
-        if end > unsafe { vdpa_bindings::end_of_memory() } {
+    #[inline(always)]
+    pub(crate) unsafe fn physical(
+        memory: LinearMap,
+        address: u64,
+        len: usize,
+    ) -> Result<Self, Fault> {
+        let address = usize::try_from(address).map_err(|_| Fault)?;
+        let end = address.checked_add(len).ok_or(Fault)?;
+        if end > memory.size {
             return Err(Fault);
         }
         // INVARIANT: By the safety requirements.
         Ok(Self {
             place: Place::Kernel,
-            // SAFETY: The address is that of memory.
-            address: unsafe { vdpa_bindings::phys_to_virt(address) }.expose_provenance(),
+            address: memory.base.wrapping_add(address),
             len,
         })
     }
@@ -227,40 +250,41 @@ impl Piece {
     /// process.
     #[inline]
     pub(crate) fn copy_to(&self, to: &Self, len: usize, bounce: &mut Bounce) -> Result<(), Fault> {
+        match (self.place, to.place) {
+            (Place::User, Place::User) => self.copy_by_bounce(to, len, bounce),
+            _ => self.copy_directly_to(to, len),
+        }
+    }
+
+    /// As [`copy_to`](Self::copy_to), but fails if both pieces are in user memory.
+    #[inline]
+    pub(crate) fn copy_directly_to(&self, to: &Self, len: usize) -> Result<(), Fault> {
         if len > self.len || len > to.len {
             return Err(Fault);
         }
-        let (from_address, to_address) = (self.address, to.address);
+        let target = core::ptr::with_exposed_provenance_mut(to.address);
+        let source = core::ptr::with_exposed_provenance(self.address);
         let left = match (self.place, to.place) {
             (Place::Kernel, Place::Kernel) => {
-                // SAFETY: By the type invariants, and the lengths were checked.
-                unsafe {
-                    bindings::memmove(
-                        core::ptr::with_exposed_provenance_mut(to_address),
-                        core::ptr::with_exposed_provenance(from_address),
-                        len,
-                    )
-                };
+                if self.address.abs_diff(to.address) >= len {
+                    // SAFETY: By the type invariants, and the lengths were checked.
+                    unsafe { bindings::memcpy(target, source, len) };
+                } else {
+                    // SAFETY: As above.
+                    unsafe { bindings::memmove(target, source, len) };
+                }
                 0
             }
             // SAFETY: The function checks the user's side; the other one is so by the type
             // invariants.
             (Place::Kernel, Place::User) => unsafe {
-                vdpa_bindings::raw_copy_to_user(
-                    core::ptr::with_exposed_provenance_mut(to_address),
-                    core::ptr::with_exposed_provenance(from_address),
-                    len,
-                )
+                vdpa_bindings::raw_copy_to_user(target, source, len)
             },
             // SAFETY: As above.
             (Place::User, Place::Kernel) => unsafe {
-                vdpa_bindings::raw_copy_from_user(
-                    core::ptr::with_exposed_provenance_mut(to_address),
-                    core::ptr::with_exposed_provenance(from_address),
-                    len,
-                )
+                vdpa_bindings::raw_copy_from_user(target, source, len)
             },
-            (Place::User, Place::User) => return self.copy_by_bounce(to, len, bounce),
+            (Place::User, Place::User) => len,
         };
         if left == 0 {
             Ok(())
@@ -282,6 +306,7 @@ impl Piece {
     }
 
     /// What follows `offset` bytes from the beginning.
+    #[inline]
     pub(crate) fn after(&self, offset: usize) -> Result<Self, Fault> {
         let len = self.len.checked_sub(offset).ok_or(Fault)?;
         // INVARIANT: A part of this piece.

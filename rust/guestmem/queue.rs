@@ -52,14 +52,21 @@ impl GuestQueue {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self, session: &mut Session<'_>) -> Result<(), Error> {
         session.activate().map_err(|_| Error::Fault)?;
-        if self.map != session.id() {
-            self.queue.remap(session)?;
-            // INVARIANT: The rings were just resolved in this session.
-            self.map = session.id();
+        if self.map == session.id() {
+            Ok(())
+        } else {
+            self.remap(session)
         }
+    }
+
+    #[cold]
+    fn remap(&mut self, session: &mut Session<'_>) -> Result<(), Error> {
+        self.queue.remap(session)?;
+        // INVARIANT: The rings were just resolved in this session.
+        self.map = session.id();
         Ok(())
     }
 

@@ -5,13 +5,17 @@
 use crate::{
     area::Ring,
     bounce::Bounce,
-    host::Piece,
+    host::{
+        LinearMap,
+        Piece, //
+    },
     space::Runs,
     table::{
         look_up,
         Run, //
     },
 };
+use core::cell::Cell;
 use kernel::{
     mm::MmWithUser,
     sync::{
@@ -32,7 +36,8 @@ use virtqueue::{
     Cursor,
     Fault,
     GuestAddress,
-    GuestMemory, //
+    GuestMemory,
+    Segment, //
 };
 
 /// What is mapped, and how it stays so.
@@ -84,8 +89,10 @@ impl MapId {
 pub struct Session<'s> {
     view: View<'s>,
     id: MapId,
+    /// Where the kernel has memory.
+    linear: LinearMap,
     /// Where something was found the last time.
-    hit: Run,
+    hit: Cell<Run>,
 }
 
 impl<'s> Session<'s> {
@@ -94,13 +101,14 @@ impl<'s> Session<'s> {
         Self {
             view,
             id,
-            hit: Run {
+            linear: LinearMap::new(),
+            hit: Cell::new(Run {
                 first: 0,
                 last: u64::MAX,
                 host: 0,
                 readable: whole,
                 writable: whole,
-            },
+            }),
         }
     }
 
@@ -112,7 +120,7 @@ impl<'s> Session<'s> {
 
     /// Makes user addresses those that this session needs. To be called before pieces of it are
     /// accessed, if anything of another session was accessed in between.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn activate(&self) -> Result<(), Fault> {
         match &self.view {
             View::Virtual { mm, switch, .. } => switch.activate(mm).map_err(|_| Fault),
@@ -122,8 +130,9 @@ impl<'s> Session<'s> {
 
     /// What there is at an address: not more than `len` bytes, and less if it is in several pieces.
     #[inline]
-    pub(crate) fn piece(&mut self, at: u64, len: usize, access: Access) -> Result<Piece, Fault> {
-        let (host, available) = match self.hit.find(at, access) {
+    pub(crate) fn piece(&self, at: u64, len: usize, access: Access) -> Result<Piece, Fault> {
+        let hit = self.hit.get();
+        let (host, available) = match hit.find(at, access) {
             Some(found) => found,
             None => self.look_up(at, access)?,
         };
@@ -136,13 +145,14 @@ impl<'s> Session<'s> {
                 // beyond the session, but in rings, which are resolved again before they are used
                 // in another state of the address space. Nothing that a device may access is
                 // accessed by references.
-                unsafe { Piece::physical(host, len) }
+                unsafe { Piece::physical(self.linear, host, len) }
             }
             View::Virtual { .. } => Piece::user(host, len),
         }
     }
 
-    fn look_up(&mut self, at: u64, access: Access) -> Result<(u64, u64), Fault> {
+    #[cold]
+    fn look_up(&self, at: u64, access: Access) -> Result<(u64, u64), Fault> {
         let runs = match &self.view {
             View::Window => return Err(Fault),
             View::Physical(runs) => runs.as_slice(),
@@ -150,14 +160,14 @@ impl<'s> Session<'s> {
         };
         let run = *look_up(runs, at).ok_or(Fault)?;
         let found = run.find(at, access).ok_or(Fault)?;
-        self.hit = run;
+        self.hit.set(run);
         Ok(found)
     }
 
     /// Runs `f` on the pieces of `len` bytes at an address.
     #[inline]
     fn pieces(
-        &mut self,
+        &self,
         at: GuestAddress,
         len: usize,
         access: Access,
@@ -178,6 +188,28 @@ impl<'s> Session<'s> {
             done = end;
         }
         Ok(())
+    }
+
+    /// A segment that is in one piece of memory, to read from it; nothing if it is in several.
+    #[inline]
+    pub fn source(&self, segment: Segment) -> Option<Source<'_>> {
+        let len = usize::try_from(segment.len).ok()?;
+        let piece = self.piece(segment.at.get(), len, Access::Read).ok()?;
+        (piece.len() == len).then_some(Source {
+            piece,
+            session: self,
+        })
+    }
+
+    /// A segment that is in one piece of memory, to write to it; nothing if it is in several.
+    #[inline]
+    pub fn target(&self, segment: Segment) -> Option<Target<'_>> {
+        let len = usize::try_from(segment.len).ok()?;
+        let piece = self.piece(segment.at.get(), len, Access::Write).ok()?;
+        (piece.len() == len).then_some(Target {
+            piece,
+            session: self,
+        })
     }
 
     /// Copies up to `len` bytes of the readable segments of one buffer to the writable segments of
@@ -275,6 +307,46 @@ impl<'s> Session<'s> {
             }
             _ => false,
         }
+    }
+}
+
+/// What the device may read, in one piece.
+pub struct Source<'a> {
+    piece: Piece,
+    session: &'a Session<'a>,
+}
+
+impl Source<'_> {
+    /// Copies its beginning.
+    #[inline]
+    pub fn read(&self, to: &mut [u8]) -> Result<(), Fault> {
+        self.session.activate()?;
+        self.piece.read(to)
+    }
+}
+
+/// What the device may write, in one piece.
+pub struct Target<'a> {
+    piece: Piece,
+    session: &'a Session<'a>,
+}
+
+impl Target<'_> {
+    /// Writes `start`, and behind it what is in `from` behind as many bytes as given, to its end.
+    /// Fails if that does not fit, or if it takes more than one copy: then nothing was done but
+    /// that the start may have been written.
+    #[inline]
+    pub fn write(&self, start: &[u8], from: &Source<'_>, skip: usize) -> Result<(), Fault> {
+        if self.session.is_in_another_process(from.session) {
+            return Err(Fault);
+        }
+        // Does nothing for those in the kernel.
+        from.session.activate()?;
+        self.session.activate()?;
+        let source = from.piece.after(skip)?;
+        let target = self.piece.after(start.len())?;
+        self.piece.write(start)?;
+        source.copy_directly_to(&target, source.len())
     }
 }
 

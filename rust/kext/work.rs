@@ -43,12 +43,6 @@ impl WorkQueue {
     pub fn threads(name: &CStr) -> Result<Self> {
         Self::new(name, bindings::wq_flags_WQ_UNBOUND)
     }
-
-    /// A queue whose items run as soft interrupts, on the CPU that queued them: as soon as bottom
-    /// halves are enabled there. They must not sleep.
-    pub fn bottom_half(name: &CStr) -> Result<Self> {
-        Self::new(name, bindings::wq_flags_WQ_BH | bindings::wq_flags_WQ_PERCPU)
-    }
 }
 
 impl Drop for WorkQueue {

@@ -47,8 +47,8 @@ use kernel::{
         Arc,
         Mutex, //
     },
-    types::NotThreadSafe, //
 };
+use kext::bottom_half::BottomHalves;
 use vdpa_bindings as bindings;
 
 /// There is a callback.
@@ -140,38 +140,6 @@ impl Slot {
         if new.is_some() {
             // INVARIANT: The callback is in place; the bus driver keeps it valid.
             self.set(SET);
-        }
-    }
-}
-
-/// Bottom halves are disabled, as bus drivers expect it when they are called in process context.
-///
-/// # Invariants
-///
-/// `disabled` says whether they were enabled before and are disabled by this. The value stays with
-/// the task that made it, in its stack frame.
-struct BottomHalves {
-    disabled: bool,
-    _not_send: NotThreadSafe,
-}
-
-impl BottomHalves {
-    /// Any context. Where they cannot run anyway, this does nothing.
-    fn disable() -> Self {
-        // INVARIANT: As the function says.
-        Self {
-            // SAFETY: No requirements.
-            disabled: unsafe { bindings::local_bh_try_disable() },
-            _not_send: NotThreadSafe,
-        }
-    }
-}
-
-impl Drop for BottomHalves {
-    fn drop(&mut self) {
-        if self.disabled {
-            // SAFETY: By the type invariants they were disabled here, with interrupts enabled.
-            unsafe { bindings::local_bh_enable() };
         }
     }
 }

@@ -34,6 +34,7 @@ use kernel::{
     },
 };
 use kext::{
+    bottom_half::BottomHalves,
     mm::MmSwitch,
     work::{
         RunItem,
@@ -56,21 +57,12 @@ use vdpa::{
 use virtqueue::Error as QueueError;
 
 /// Where the tasks of devices run.
-pub struct Executors {
-    threads: WorkQueue,
-    bottom_half: WorkQueue,
-}
+pub struct Executors(WorkQueue);
 
 impl Executors {
     /// Fails with `ENOMEM`.
     pub fn new() -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self {
-                threads: WorkQueue::threads(c"vdpa_sim")?,
-                bottom_half: WorkQueue::bottom_half(c"vdpa_sim_bh")?,
-            },
-            GFP_KERNEL,
-        )?)
+        Ok(Arc::new(Self(WorkQueue::threads(c"vdpa_sim")?), GFP_KERNEL)?)
     }
 }
 
@@ -80,12 +72,11 @@ struct Tasks<M: Model>(ARef<ParentDevice<Simulator<M>>>);
 impl<M: Model> RunItem for Tasks<M> {
     fn run(&self, task: usize) {
         let device: &Simulator<M> = &self.0;
-        // Of a driver that came or went meanwhile, this is decided again for each session.
-        let again = match MmSwitch::new() {
-            Ok(switch) => device.model.run(device, task, Place::Thread(&switch)),
-            Err(_) => device.model.run(device, task, Place::Atomic),
+        // This is the thread of a work queue.
+        let Ok(switch) = MmSwitch::new() else {
+            return;
         };
-        if again {
+        if device.model.run(device, task, Place::Thread(&switch)) {
             device.schedule(task);
         }
     }
@@ -263,20 +254,31 @@ impl<M: Model> Simulator<M> {
         }
     }
 
-    /// Runs a task soon, where it belongs. Any context.
+    /// Runs a task soon, in a thread. Any context.
     #[inline]
     pub fn schedule(&self, task: usize) {
-        let on = if self.memory.is_in_kernel() {
-            &self.executors.bottom_half
-        } else {
-            &self.executors.threads
-        };
-        self.tasks.queue(on, task);
+        self.tasks.queue(&self.executors.0, task);
     }
 
-    /// Runs a task soon in a thread. Any context.
-    pub fn schedule_in_thread(&self, task: usize) {
-        self.tasks.queue(&self.executors.threads, task);
+    /// Runs a task at once if the driver is in the kernel, and this is no hard interrupt; otherwise
+    /// soon. To be called for a kick of such a driver: any context, but no claim may be held.
+    #[inline]
+    pub fn run_or_schedule(&self, task: usize) {
+        if self.memory.is_in_kernel() {
+            if let Some(_guard) = BottomHalves::disable_outside_interrupts() {
+                if self.model.run(self, task, Place::Atomic) {
+                    self.schedule(task);
+                }
+                return;
+            }
+        }
+        self.schedule(task);
+    }
+
+    /// Whether the driver is in the kernel.
+    #[inline]
+    pub fn is_in_kernel(&self) -> bool {
+        self.memory.is_in_kernel()
     }
 
     /// Runs all tasks soon.

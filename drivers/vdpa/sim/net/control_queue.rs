@@ -51,7 +51,7 @@ pub(crate) fn run(device: &Device, place: Place<'_>) -> bool {
         Err(NoSession::Nothing) => return false,
         Err(NoSession::Busy) => return true,
         Err(NoSession::NotHere) => {
-            device.schedule_in_thread(device.model().control_task());
+            device.schedule(device.model().control_task());
             return false;
         }
     };

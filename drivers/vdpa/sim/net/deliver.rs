@@ -27,6 +27,8 @@ use virtqueue::{
     Segment, //
 };
 
+/// How much of a buffer the device looks at.
+const HEAD: usize = HeaderSize::MAX + LOOKS_AT;
 /// A frame is in so many buffers at most.
 const MAX_BUFFERS: usize = 64;
 
@@ -74,10 +76,8 @@ impl Lane<'_> {
     ) -> Result<Verdict, QueueError> {
         let header_len = self.header.bytes();
         let segments = self.from.get(..chain.readable()).unwrap_or_default();
-        let mut head = [0; HeaderSize::MAX + LOOKS_AT];
-        let mut cursor = Cursor::new(segments);
-        let total = cursor.remaining();
-        let Ok(read) = cursor.read(session, &mut head) else {
+        let mut head = [0; HEAD];
+        let Some((total, read)) = read_head(session, segments, &mut head) else {
             return Ok(self.refuse());
         };
         let head = head.get(..read).unwrap_or_default();
@@ -109,8 +109,6 @@ impl Lane<'_> {
                 return Ok(Verdict::Done);
             }
         };
-        let mut cursor = Cursor::new(segments);
-        cursor.skip(u64::try_from(header_len).unwrap_or(0));
         let verdict = Self::put(
             self.queue,
             self.to,
@@ -118,10 +116,11 @@ impl Lane<'_> {
             self.merges,
             header,
             len,
-            &mut Source {
+            &mut From {
                 session,
                 other,
-                cursor,
+                segments,
+                skip: header_len,
                 bounce: self.bounce,
             },
         )?;
@@ -166,7 +165,7 @@ impl Lane<'_> {
         merges: bool,
         header: Header,
         len: usize,
-        source: &mut Source<'_, '_>,
+        source: &mut From<'_, '_>,
     ) -> Result<Put, QueueError> {
         let Some(wanted) = u32::try_from(len.saturating_add(header_len)).ok() else {
             return Ok(Put::TooLong);
@@ -198,7 +197,7 @@ impl Lane<'_> {
         header_len: usize,
         header: Header,
         len: usize,
-        source: &mut Source<'_, '_>,
+        source: &mut From<'_, '_>,
     ) -> Result<Put, QueueError> {
         let Some(wanted) = u32::try_from(len.saturating_add(header_len)).ok() else {
             queue.put_back(first.0);
@@ -256,6 +255,27 @@ impl Lane<'_> {
     }
 }
 
+/// Reads the header and the start of a frame. Returns how long the buffer is, and how much was read.
+#[inline]
+fn read_head(
+    session: &mut Session<'_>,
+    segments: &[Segment],
+    head: &mut [u8; HEAD],
+) -> Option<(u64, usize)> {
+    if let [all] = segments {
+        if usize::try_from(all.len).is_ok_and(|len| len >= HEAD) {
+            if let Some(source) = session.source(*all) {
+                source.read(head).ok()?;
+                return Some((all.len.into(), HEAD));
+            }
+        }
+    }
+    let mut cursor = Cursor::new(segments);
+    let total = cursor.remaining();
+    let read = cursor.read(session, head).ok()?;
+    Some((total, read))
+}
+
 /// How many bytes a receiver's buffer has room for. It must not be one that the device reads.
 #[inline]
 fn room_of(chain: Chain, segments: &[Segment]) -> Result<u32, QueueError> {
@@ -279,14 +299,17 @@ enum Put {
 }
 
 /// A frame where it comes from.
-struct Source<'a, 's> {
+struct From<'a, 's> {
     session: &'a mut Session<'s>,
     other: Option<&'a mut Session<'s>>,
-    cursor: Cursor<'a>,
+    /// The sender's buffer.
+    segments: &'a [Segment],
+    /// How long the header in it is.
+    skip: usize,
     bounce: &'a mut Bounce,
 }
 
-impl<'s> Source<'_, 's> {
+impl<'s> From<'_, 's> {
     /// In which session the receiver's queue is.
     #[inline]
     fn receiver_session(&mut self) -> &mut Session<'s> {
@@ -307,11 +330,24 @@ impl<'s> Source<'_, 's> {
         let buffers = u16::try_from(buffers).map_err(|_| Fault)?;
         let header = header.to_bytes(buffers);
         let header = header.get(..header_len).ok_or(Fault)?;
+        if let ([from], [to, ..]) = (self.segments, segments) {
+            let receiver: &Session<'_> = match &self.other {
+                Some(other) => other,
+                None => self.session,
+            };
+            if let (Some(from), Some(to)) = (self.session.source(*from), receiver.target(*to)) {
+                if to.write(header, &from, self.skip).is_ok() {
+                    return Ok(());
+                }
+            }
+        }
+        let mut from = Cursor::new(self.segments);
+        from.skip(u64::try_from(self.skip).map_err(|_| Fault)?);
         let mut to = Cursor::new(segments);
         to.write(self.receiver_session(), header)?;
         let len = u32::try_from(len).map_err(|_| Fault)?;
         let done = self.session.copy(
-            &mut self.cursor,
+            &mut from,
             self.other.as_deref_mut(),
             &mut to,
             len,

@@ -33,7 +33,10 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            ordering::Relaxed,
+            ordering::{
+                Full,
+                Relaxed, //
+            },
             Atomic, //
         },
         SpinLockIrq, //
@@ -60,6 +63,9 @@ pub(crate) const DATA: GroupId = GroupId::new(0);
 /// The group of the control queue.
 pub(crate) const CONTROL: GroupId = GroupId::new(1);
 
+/// After so many kicks, a driver in the kernel does the work of the thread.
+const BATCH: u32 = 64;
+
 /// What makes a simulator a network card.
 #[pin_data]
 pub(crate) struct Net {
@@ -69,6 +75,8 @@ pub(crate) struct Net {
     used_pairs: Atomic<u32>,
     /// Of each queue.
     counters: KVec<Counters>,
+    /// How many times the driver has kicked a transmit queue since the task of the pair looked.
+    kicks: KVec<Atomic<u32>>,
     #[pin]
     state: SpinLockIrq<model::Model>,
     /// Changes whenever that does.
@@ -87,6 +95,13 @@ impl Net {
                     counters.push(Counters::default(), GFP_KERNEL)?;
                 }
                 counters
+            },
+            kicks: {
+                let mut kicks = KVec::new();
+                for _ in 0..offered.pairs().get() {
+                    kicks.push(Atomic::new(0), GFP_KERNEL)?;
+                }
+                kicks
             },
             state <- new_spinlock_irq!(model, "vdpa_sim_net"),
             version: Atomic::new(1),
@@ -126,7 +141,33 @@ impl Net {
     /// There may be room in the receive queue of a pair: those run that send to it.
     #[inline]
     pub(crate) fn wake_senders(&self, device: &Device, pair: u16) {
-        device.schedule(usize::from(pair));
+        device.run_or_schedule(usize::from(pair));
+    }
+
+    /// There is something in the transmit queue of a pair.
+    ///
+    /// It is left to a thread, for which it takes some time to begin: then there may be more. A
+    /// driver in the kernel that does not wait for that does the work itself, which costs less than
+    /// to wait with it for the thread's turn.
+    #[inline]
+    fn kicked_to_send(&self, device: &Device, pair: u16) {
+        let pair = usize::from(pair);
+        let Some(kicks) = self.kicks.get(pair) else {
+            return;
+        };
+        match kicks.fetch_add(1, Full) {
+            0 => device.schedule(pair),
+            BATCH.. if device.is_in_kernel() => device.run_or_schedule(pair),
+            _ => {}
+        }
+    }
+
+    /// The task of a pair looks at its queue now.
+    #[inline]
+    pub(crate) fn begin_to_send(&self, pair: u16) {
+        if let Some(kicks) = self.kicks.get(usize::from(pair)) {
+            kicks.xchg(0, Full);
+        }
     }
 
     /// A number that is not the same if the state is not.
@@ -167,9 +208,10 @@ impl Model for Net {
     #[inline]
     fn kicked(&self, device: &Device, queue: QueueIndex) {
         match Layout::of(device.features(), self.all_pairs).role(queue.get()) {
-            Some(Role::Transmit { pair }) => device.schedule(usize::from(pair)),
+            Some(Role::Transmit { pair }) => self.kicked_to_send(device, pair),
             Some(Role::Receive { pair }) => self.wake_senders(device, pair),
-            Some(Role::Control) => device.schedule(self.control_task()),
+            // A driver in the kernel does nothing else until there is an answer.
+            Some(Role::Control) => device.run_or_schedule(self.control_task()),
             None => {}
         }
     }

@@ -77,6 +77,7 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
     let Some(mut claim) = queue.try_claim() else {
         return false;
     };
+    device.model().begin_to_send(pair);
     let peer = claim.data().peer.clone();
     let other: &Device = match &peer {
         Some(peer) => peer,
@@ -123,7 +124,7 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
         other.fail(other_index, error);
     }
     if after.in_thread {
-        device.schedule_in_thread(usize::from(pair));
+        device.schedule(usize::from(pair));
     }
     queue.take_left() || after.again
 }
