@@ -16,6 +16,7 @@ pub mod mm;
 pub mod once;
 pub mod random;
 pub mod rwsem;
+pub mod sysfs;
 pub mod trace;
 pub mod unload;
 pub mod work;
