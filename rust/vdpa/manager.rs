@@ -98,7 +98,7 @@ impl<'a, M: ManagementOps> NewDevice<'a, M> {
     /// a device of that name, `EINVAL` for parameters that make no sense, or `ENOMEM`.
     pub fn create<I, E>(
         self,
-        params: &DeviceParams<'_>,
+        params: &DeviceParams<'_, M::Device>,
         init: impl FnOnce(&Setup<'_>) -> I,
     ) -> Result<ManagedDevice<'a, M::Device>>
     where
@@ -113,7 +113,7 @@ impl<'a, M: ManagementOps> NewDevice<'a, M> {
     /// Fails as [`create`](Self::create), but for the name, which is of interest only to the bus.
     pub fn make<I, E>(
         self,
-        params: &DeviceParams<'_>,
+        params: &DeviceParams<'_, M::Device>,
         init: impl FnOnce(&Setup<'_>) -> I,
     ) -> Result<MadeDevice<'a, M::Device>>
     where

@@ -18,7 +18,10 @@ use crate::{
     },
 };
 use core::{
-    mem::ManuallyDrop,
+    mem::{
+        offset_of,
+        ManuallyDrop, //
+    },
     ops::Deref,
     ptr::{
         self,
@@ -38,6 +41,7 @@ use kernel::{
     },
     types::Opaque, //
 };
+use kext::sysfs::Groups;
 use vdpa_bindings as bindings;
 
 /// Which device does DMA for a vDPA device, as far as kernel drivers are concerned.
@@ -79,9 +83,8 @@ pub enum MapStyle {
     Pieces,
 }
 
-/// What a device is like.
-#[derive(Clone, Copy)]
-pub struct DeviceParams<'a> {
+/// What a device with the operations of `T` is like.
+pub struct DeviceParams<'a, T: DeviceOps> {
     /// The number of virtqueues, at least 1.
     pub queues: u16,
     /// The number of groups of virtqueues, at least 1.
@@ -99,9 +102,23 @@ pub struct DeviceParams<'a> {
     pub map_ops: Option<&'static MapOps>,
     /// By which operations it is told what is mapped.
     pub map_style: MapStyle,
+    /// The attributes of the device in sysfs, which are there when user space hears of it.
+    ///
+    /// Reading and writing them may happen from before the device is registered until it is off the
+    /// bus, with no lock of the bus held. Taking a device off the bus waits for that, so an attribute
+    /// must not do so, nor take a lock that is held meanwhile: see [`kext::sysfs`].
+    pub attribute_groups: Option<Groups<ParentDevice<T>>>,
 }
 
-impl Default for DeviceParams<'_> {
+impl<T: DeviceOps> Clone for DeviceParams<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: DeviceOps> Copy for DeviceParams<'_, T> {}
+
+impl<T: DeviceOps> Default for DeviceParams<'_, T> {
     /// One queue, one group, one address space, and nothing else.
     fn default() -> Self {
         Self {
@@ -113,6 +130,7 @@ impl Default for DeviceParams<'_> {
             dma_device: DmaDevice::None,
             map_ops: None,
             map_style: MapStyle::AsImplemented,
+            attribute_groups: None,
         }
     }
 }
@@ -235,6 +253,11 @@ impl<T: DeviceOps> AsRef<device::Device> for ParentDevice<T> {
     }
 }
 
+// SAFETY: The C device is in the structure, and the embedded device in that.
+unsafe impl<T: DeviceOps> device::AsBusDevice<device::Normal> for ParentDevice<T> {
+    const OFFSET: usize = offset_of!(Self, vdev) + offset_of!(bindings::vdpa_device, dev);
+}
+
 // SAFETY: The embedded `struct device` counts the references.
 unsafe impl<T: DeviceOps> AlwaysRefCounted for ParentDevice<T> {
     fn inc_ref(&self) {
@@ -258,7 +281,7 @@ impl<T: DeviceOps> Unregistered<T> {
     /// Makes a device; the bus chooses its name if there is none. `tracker` waits for its end.
     pub(crate) fn new<I, E>(
         name: Option<&CStr>,
-        params: &DeviceParams<'_>,
+        params: &DeviceParams<'_, T>,
         tracker: &Arc<Tracker>,
         init: impl FnOnce(&Setup<'_>) -> I,
     ) -> Result<Self>
@@ -306,6 +329,11 @@ impl<T: DeviceOps> Unregistered<T> {
                 DmaDevice::Other(StaysBound(dev)) => {
                     (*vdev).vmap.dma_dev = kext::device::as_raw(dev);
                 }
+            }
+            // The attributes are for a `ParentDevice<T>`, which this is, complete before anybody
+            // registers it; and what unregisters it waits for those who use them.
+            if let Some(groups) = params.attribute_groups {
+                (*vdev).dev.groups = groups.as_raw();
             }
         }
         let init = init(&Setup {

@@ -173,7 +173,7 @@ impl<T: DeviceOps> Registration<T> {
     /// a device of that name, `EINVAL` for parameters that make no sense, or `ENOMEM`.
     pub fn new<I, E>(
         name: Option<&CStr>,
-        params: &DeviceParams<'_>,
+        params: &DeviceParams<'_, T>,
         init: impl FnOnce(&Setup<'_>) -> I,
     ) -> Result<Self>
     where

@@ -114,7 +114,7 @@ impl<M: Model> Simulator<M> {
         queues: u16,
         groups: u32,
         address_spaces: u32,
-    ) -> DeviceParams<'static> {
+    ) -> DeviceParams<'static, Self> {
         DeviceParams {
             queues,
             groups,
@@ -130,7 +130,7 @@ impl<M: Model> Simulator<M> {
     /// A device that offers these features, made with [`params`](Self::params).
     pub fn new(
         setup: &Setup<'_>,
-        params: &DeviceParams<'_>,
+        params: &DeviceParams<'_, Self>,
         parameters: Parameters,
         executors: &Arc<Executors>,
         offered: Features,
