@@ -8,11 +8,16 @@
 //! - makes a device as the user wants it, and removes it;
 //! - keeps the state that the virtio specification asks for: status, features, queues,
 //!   configuration space;
-//! - answers in all contexts in which it may be asked.
+//! - answers in all contexts in which it may be asked;
+//! - has a file of its own in sysfs.
 
 use kernel::{
     new_mutex,
     prelude::*,
+    str::{
+        parse_int::ParseInt,
+        BStr, //
+    },
     sync::{
         atomic::{
             ordering::Relaxed,
@@ -21,6 +26,7 @@ use kernel::{
         Mutex, //
     },
 };
+use kext::sysfs;
 use vdpa::{
     Asid,
     Attributes,
@@ -249,6 +255,29 @@ impl DeviceOps for Sample {
     }
 }
 
+/// `/sys/bus/vdpa/devices/foo/kicks`: the kicks of all queues. Writing 0 starts again.
+struct Kicks;
+
+#[vtable]
+impl sysfs::Attribute<ParentDevice<Sample>> for Kicks {
+    const NAME: &'static CStr = c"kicks";
+
+    fn show(device: &ParentDevice<Sample>, page: &mut sysfs::Page<'_>) -> Result {
+        let kicks = device.kicks.iter().map(|kicks| kicks.load(Relaxed));
+        writeln!(page, "{}", kicks.fold(0, u64::wrapping_add))
+    }
+
+    fn store(device: &ParentDevice<Sample>, value: &BStr) -> Result {
+        if u64::from_str(value)? != 0 {
+            return Err(EINVAL);
+        }
+        for kicks in &device.kicks {
+            kicks.store(0, Relaxed);
+        }
+        Ok(())
+    }
+}
+
 /// Makes devices.
 struct Maker;
 
@@ -269,6 +298,7 @@ impl ManagementOps for Maker {
         let params = DeviceParams {
             queues: u16::try_from(QUEUES)?,
             dma_device: DmaDevice::Itself,
+            attribute_groups: Some(sysfs::Groups::one::<(Kicks,)>()),
             ..Default::default()
         };
         request.create(&params, |setup| Sample::new(*config, setup.interrupts()))

@@ -2,6 +2,12 @@
 //! The samples, a device and a driver in Rust: on either bus, beside C devices
 //! and C drivers.
 
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
 use vdpa_test::sys::{self, sh};
 use vdpa_test::vdpa::*;
 use vdpa_test::{ktap_main, Errno};
@@ -15,6 +21,9 @@ ktap_main!(
     driver_on_a_c_device,
     device_for_c_drivers,
     queue_sizes_that_do_not_fit,
+    attribute,
+    attribute_of_a_device_in_use,
+    attribute_and_removal,
     unload_with_devices,
     cycles,
 );
@@ -190,6 +199,117 @@ fn queue_sizes_that_do_not_fit() {
     let _d = v.add(MGMT, "s0");
     assert_eq!(bind_sample_driver("s0"), Errno::EINVAL);
     assert_eq!(v.names(CMD_DEV_GET), ["s0"]);
+}
+
+fn attribute_path(device: &str) -> PathBuf {
+    sys::device_path(device).join("kicks")
+}
+
+fn attribute() {
+    let _s = Samples::load("");
+    let mut v = Vdpa::new();
+    let d = v.add(MGMT, "s0");
+    let path = attribute_path("s0");
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+    assert_eq!(sys::read(&path), "0\n");
+    for zero in ["0", "0\n", "0x0\n"] {
+        assert_eq!(sys::try_write(&path, zero), Errno::OK, "{zero:?}");
+    }
+    let page = "0".repeat(4096);
+    assert_eq!(sys::try_write(&path, &page), Errno::OK, "a page of zeros");
+    for wrong in ["1", "\n", "0\n\n", "zero", "0 0", "0\0"] {
+        assert_eq!(sys::try_write(&path, wrong), Errno::EINVAL, "{wrong:?}");
+    }
+    drop(d);
+    assert!(!path.exists());
+}
+
+/// The value is of this device, and follows it.
+fn attribute_of_a_device_in_use() {
+    let _s = Samples::load("");
+    sys::modprobe("virtio_net");
+    sys::modprobe("virtio_vdpa");
+    let mut v = Vdpa::new();
+    let _d = [v.add(MGMT, "s0"), v.add(MGMT, "s1")];
+    let port = sys::device_path("s0");
+    sys::wait_for("the network interface", || interface(&port).is_some());
+    let name = interface(&port).unwrap();
+    // Nothing that is sent would ever leave.
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+    let kicks = || sys::read(attribute_path("s0"));
+    assert_eq!(kicks(), "0\n");
+    // The driver offers buffers to receive into.
+    sh(&format!("ip link set {name} up")).expect_ok();
+    sys::wait_for("kicks", || kicks() != "0\n");
+    assert_eq!(sys::read(attribute_path("s1")), "0\n");
+    sys::rmmod_ok("virtio_vdpa");
+    assert_ne!(kicks(), "0\n");
+    sys::write(attribute_path("s0"), "0");
+    assert_eq!(kicks(), "0\n");
+}
+
+/// The network interface of a device on virtio_vdpa.
+fn interface(device: &Path) -> Option<String> {
+    let children = fs::read_dir(device).ok()?;
+    let nets = children.filter_map(|child| fs::read_dir(child.ok()?.path().join("net")).ok());
+    let name = nets.flatten().next()?.ok()?.file_name();
+    Some(name.into_string().unwrap())
+}
+
+/// Tells threads to stop, also when a test fails.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Nothing is called of a device that is gone, nor is its removal kept waiting by
+/// who has the file open.
+fn attribute_and_removal() {
+    let s = Samples::load("");
+    let mut v = Vdpa::new();
+    let d = v.add(MGMT, "s0");
+    let mut open = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(attribute_path("s0"))
+        .unwrap();
+    drop(d);
+    let errno = |result: std::io::Result<usize>| result.unwrap_err().raw_os_error();
+    assert_eq!(errno(open.read(&mut [0; 8])), Some(Errno::ENODEV.0));
+    assert_eq!(errno(open.write(b"0")), Some(Errno::ENODEV.0));
+
+    let stop = AtomicBool::new(false);
+    let calls = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        let stopping = Stopping(&stop);
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let path = attribute_path("s0");
+                while !stop.load(Relaxed) {
+                    match fs::read_to_string(&path) {
+                        Ok(text) => assert_eq!(text, "0\n"),
+                        Err(_) => continue,
+                    }
+                    let _ = fs::write(&path, "0");
+                    calls.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        for _ in 0..200 {
+            let d = v.add(MGMT, "s0");
+            let before = calls.load(Relaxed);
+            sys::wait_for("somebody who reads", || calls.load(Relaxed) != before);
+            drop(d);
+        }
+        drop(stopping);
+    });
+    // The file that is open does not keep the module.
+    drop(s);
+    assert_eq!(errno(open.read(&mut [0; 8])), Some(Errno::ENODEV.0));
 }
 
 fn unload_with_devices() {
