@@ -15,6 +15,7 @@ pub mod ida;
 pub mod mm;
 pub mod once;
 pub mod random;
+pub mod rcu_cell;
 pub mod rwsem;
 pub mod sysfs;
 pub mod trace;
