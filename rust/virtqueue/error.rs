@@ -19,16 +19,17 @@ pub enum Error {
     BadState,
     /// The available ring names a descriptor that is not in the table (2.7.6).
     BadHead,
-    /// A chain comes back to where it was, or is longer than the ring has room for (2.7.5.3.1).
+    /// A chain comes back to where it was, or is longer than the ring has room for (2.7.5.3.1,
+    /// 2.8.17).
     Loop,
     /// A chain goes on at a descriptor that is not in the table (2.7.5).
     NextOutOfRange,
     /// A descriptor of an indirect table is one of a table itself (2.7.5.3.1).
     NestedIndirect,
-    /// An indirect descriptor, without `VIRTIO_F_INDIRECT_DESC` (2.7.5.3.1, 2.8.7).
+    /// An indirect descriptor, without `VIRTIO_F_INDIRECT_DESC` (2.7.5.3.1, 2.8.19).
     IndirectNotNegotiated,
     /// An indirect descriptor in a list that goes on after it, or if the queue is packed, that has
-    /// another one before it (2.7.5.3.1, 2.8.7).
+    /// another one before it (2.7.5.3.1, 2.8.19).
     IndirectInList,
     /// An indirect table is empty, has a part of a descriptor, or more than 32768 of them.
     BadIndirectSize,
@@ -36,11 +37,11 @@ pub enum Error {
     ReadableAfterWritable,
     /// A descriptor without bytes.
     ZeroLength,
-    /// A buffer has more parts than the caller's slice, or 4 GiB and more (2.7.5).
+    /// A buffer has more parts than the caller's slice, or 4 GiB and more (2.7.5.2).
     TooLong,
     /// A part of a buffer, or of the queue, goes beyond the last address.
     AddressWrap,
-    /// More buffers are available than the queue has room for, or the index went back (2.7.6).
+    /// More buffers are available than the queue has room for, or the index went back (2.7.6.1).
     IndexJump,
     /// A descriptor in the middle of a packed list is not available by its flags (2.8.6).
     NotAvailable,

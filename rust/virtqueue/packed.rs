@@ -206,7 +206,6 @@ impl<A: Area> Packed<A> {
         Ok(Self::look(rings, self.next)?.is_some())
     }
 
-    #[inline]
     pub(crate) fn next<M: GuestMemory<Area = A>>(
         &mut self,
         memory: &mut M,

@@ -299,8 +299,8 @@ pub(crate) fn resolve<M: GuestMemory>(
     Ok(memory.area(at, len, access)?)
 }
 
-/// Buffers completed in order that one used element can stand for ("In-order use of descriptors" in
-/// 2.7 and 2.8): that of the last one, in the place of the first one. The driver takes those that are
+/// Buffers completed in order that one used element can stand for (2.7.9, 2.8.8): that of the
+/// last one, in the place of the first one. The driver takes those that are
 /// skipped for wholly written.
 #[derive(Clone, Copy)]
 pub(crate) struct Run<P> {

@@ -172,7 +172,6 @@ impl<A: Area> Split<A> {
         Ok(self.seen != self.next || self.look()?)
     }
 
-    #[inline]
     pub(crate) fn next<M: GuestMemory<Area = A>>(
         &mut self,
         memory: &mut M,
@@ -198,7 +197,6 @@ impl<A: Area> Split<A> {
     }
 
     /// Collects the chain that begins at `head`.
-    #[inline]
     fn collect<M: GuestMemory<Area = A>>(
         &self,
         memory: &mut M,
