@@ -267,7 +267,9 @@ fn what_is_not_known_to_be_used_takes_up_room() {
     pair.descriptors(&[(DATA, 5, 0, 0); 8]);
     pair.offer(&[0, 1, 2, 3, 4, 5, 6, 7]);
     let chain = pair.take();
-    (1..8).for_each(|_| drop(pair.take()));
+    for _ in 1..8 {
+        pair.take();
+    }
     pair.queue.complete(chain, 0).unwrap();
     pair.offer(&[0]);
     assert_eq!(pair.queue.has_available(), Err(Error::IndexJump));
