@@ -26,6 +26,7 @@ const MAX_ENTRIES: u16 = 1 << 15;
 const CHUNK_ENTRIES: u16 = 8;
 
 /// Collects the chain in the indirect table of a split queue, from its first descriptor on.
+#[inline(never)]
 pub(crate) fn collect_list<M: GuestMemory>(
     memory: &mut M,
     at: u64,
@@ -51,6 +52,7 @@ pub(crate) fn collect_list<M: GuestMemory>(
 
 /// Collects all descriptors of the indirect table of a packed queue, whose only flag is that the
 /// device writes: others are to be ignored.
+#[inline(never)]
 pub(crate) fn collect_all<M: GuestMemory>(
     memory: &mut M,
     at: u64,
@@ -79,6 +81,7 @@ struct Table {
 }
 
 impl Table {
+    #[inline]
     fn new(at: u64, len: u32) -> Result<Self, Error> {
         let at = GuestAddress::new(at);
         let last = len.checked_sub(1).ok_or(Error::BadIndirectSize)?;
@@ -99,6 +102,7 @@ impl Table {
     /// The address and the rest of a descriptor, if it is in the table.
     ///
     /// What is read of it twice may differ, but each time it is checked.
+    #[inline]
     fn get<M: GuestMemory>(&mut self, memory: &mut M, index: u16) -> Result<(u64, Tail), Error> {
         // An index before the chunk is far behind it.
         if index.wrapping_sub(self.first) >= self.count {
@@ -117,6 +121,7 @@ impl Table {
     }
 
     /// Reads the descriptors from `index` on.
+    #[inline]
     fn read<M: GuestMemory>(&mut self, memory: &mut M, index: u16) -> Result<(), Error> {
         let count = match self.entries.checked_sub(index) {
             None | Some(0) => return Err(Error::NextOutOfRange),

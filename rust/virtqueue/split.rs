@@ -149,7 +149,6 @@ impl<A: Area> Split<A> {
         let rings = self.rings.as_ref().ok_or(Error::NotMapped)?;
         let index = rings.avail.load_le16(INDEX)?;
         if index == self.next {
-            self.seen = index;
             return Ok(false);
         }
         // What the driver does not know to be used takes up room.
@@ -187,7 +186,7 @@ impl<A: Area> Split<A> {
             return Err(Error::BadHead);
         }
         let mut collector = Collector::new(segments);
-        self.collect(memory, head, &mut collector)?;
+        self.collect(rings, memory, head, &mut collector)?;
         let start = Position {
             index: self.next,
             wrap: true,
@@ -197,13 +196,14 @@ impl<A: Area> Split<A> {
     }
 
     /// Collects the chain that begins at `head`.
+    #[inline]
     fn collect<M: GuestMemory<Area = A>>(
         &self,
+        rings: &Rings<A>,
         memory: &mut M,
         head: u16,
         collector: &mut Collector<'_>,
     ) -> Result<(), Error> {
-        let rings = self.rings.as_ref().ok_or(Error::NotMapped)?;
         let mut index = head;
         for _ in 0..self.size {
             if index >= self.size {
