@@ -18,5 +18,6 @@ pub mod sys;
 pub mod user;
 pub mod user_disk;
 pub mod vdpa;
+pub mod vhost;
 
 pub use errno::Errno;
