@@ -4,15 +4,17 @@
 
 export KDIR MIRROR DESTDIR KERNEL TIME
 
-.PHONY: help modules demo check fuzz bench shell lint doc rust-analyzer install clean clean-cache
+.PHONY: help modules demo check matrix fuzz bench shell lint doc rust-analyzer install clean clean-cache
 
 help:
 	@echo "The Linux vDPA stack in Rust. What make does here:"
 	@echo ""
 	@echo "  demo           boot a VM, make a vDPA device, run a QEMU guest on it"
 	@echo "  check          all tests, in VMs; KERNEL=debug on the kernel with"
-	@echo "                 sanitizers, KERNEL=both on both, STACK=rust or STACK=c for one stack, ONLY=NAME for"
+	@echo "                 sanitizers, KERNEL=both on both, STACK=rust or STACK=c for one stack, or the"
+	@echo "                 parts that are to be Rust, such as STACK=vdpa+sim, ONLY=NAME for"
 	@echo "                 one test program"
+	@echo "  matrix         a few tests on every combination of C and Rust modules"
 	@echo "  fuzz           malformed netlink messages on the debug kernel, for TIME=300 s"
 	@echo "  bench          what things cost, in instructions, C and Rust side by side"
 	@echo "  shell          an interactive VM with the modules and the tools in it;"
@@ -41,6 +43,8 @@ demo bench fuzz:
 	@tools/$@
 check:
 	@tools/check $(STACK) $(if $(ONLY),--only $(ONLY))
+matrix:
+	@tools/check --matrix $(if $(ONLY),--only $(ONLY))
 shell:
 	@tools/shell $(STACK)
 clean:

@@ -61,6 +61,41 @@ use_kernel() {
 	vmlinuz=$kmodules/vmlinuz
 }
 
+# The parts of a stack, each of which can be C or Rust. A stack is called after
+# those that are Rust, joined by '+'; `c` has none of them, `rust` all that we have
+# and the other modules of ours.
+stack_parts=(vdpa sim vhost_vdpa virtio_vdpa)
+
+# The modules of a part: they are exchanged together, the first of them decides.
+modules_of() {
+	case $1 in
+	sim) echo vdpa_sim vdpa_sim_net vdpa_sim_blk ;;
+	*) echo "$1" ;;
+	esac
+}
+
+# rust_parts STACK: those parts of it that are Rust, as far as they were built.
+rust_parts() {
+	local wanted=${1//+/ } part first
+	case $1 in
+	c) return ;;
+	rust) wanted=${stack_parts[*]} ;;
+	esac
+	for part in $wanted; do
+		case " ${stack_parts[*]} " in
+		*" $part "*) ;;
+		*) die "the stack $1: there is no part '$part'." \
+			"A stack is c, rust, or some of these, joined by '+': ${stack_parts[*]}" ;;
+		esac
+		first=$(modules_of "$part")
+		if [ -e "$built/modules/${first%% *}.ko" ]; then
+			echo "$part"
+		elif [ "$1" != rust ]; then
+			die "the stack $1: we have no $part in Rust."
+		fi
+	done
+}
+
 need_root() {
 	[ "$(id -u)" = 0 ] || die "root rights are needed: the tools make a Debian root and mount in it." \
 		"Try the same command with sudo. The cache is then in root's home;" \

@@ -159,10 +159,11 @@ fn verdict(program: &str, name: &str, test: fn(), differences: &[Difference]) ->
     if let Some(Difference {
         kind: Kind::Skip,
         reason,
+        module,
         ..
     }) = difference
     {
-        return (true, format!(" # SKIP on the C stack: {reason}"));
+        return (true, format!(" # SKIP with C's {module}: {reason}"));
     }
     mark(program, name);
     match (run_one(test), difference) {
@@ -171,7 +172,10 @@ fn verdict(program: &str, name: &str, test: fn(), differences: &[Difference]) ->
         (Outcome::Skipped(reason), _) => (true, format!(" # SKIP {reason}")),
         (Outcome::Failed, Some(d)) => (true, format!(" # XFAIL {}", d.reason)),
         (Outcome::Passed, Some(_)) => {
-            note("passed, although tests/differences says that it fails on this stack");
+            note(format!(
+                "passed, although tests/differences says that it fails with C's {}",
+                difference.map_or("", |d| &d.module)
+            ));
             (false, String::new())
         }
     }

@@ -159,6 +159,7 @@ mod tests {
     #[test]
     fn only_the_named_test_may_warn() {
         let allow = |test: &str| Difference {
+            module: "m".into(),
             test: test.into(),
             kind: Kind::Report("empty name".into()),
             reason: String::new(),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `vdpa-test-report FOLDER STACK PROGRAM...`: what a run in a VM amounts to.
+//! `vdpa-test-report FOLDER PROGRAM...`: what a run in a VM amounts to.
 //!
 //! FOLDER holds `output` (what the VM printed), `console.log`, `vm-status` and,
 //! from the debug kernel, `kmemleak`.
@@ -24,18 +24,14 @@ fn read(path: impl AsRef<Path>) -> String {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, stack, programs @ ..] = args.as_slice() else {
-        eprintln!("vdpa-test-report FOLDER STACK PROGRAM...");
+    let [folder, programs @ ..] = args.as_slice() else {
+        eprintln!("vdpa-test-report FOLDER PROGRAM...");
         return ExitCode::from(2);
     };
     let folder = Path::new(folder);
     let only_one_test = fs::exists(folder.join("only")).unwrap_or(false);
     let console = read(folder.join("console.log"));
-    let differences = if stack == "c" {
-        differences::in_force()
-    } else {
-        Vec::new()
-    };
+    let differences = differences::in_force();
     let mut output = read(folder.join("output"));
     if programs.iter().any(|p| p == shutdown::PROGRAM) {
         let results = shutdown::results(&console, &differences);
