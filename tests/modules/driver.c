@@ -8,8 +8,10 @@
  *   hold DEVICE, put DEVICE      keep and give back a reference
  *   status DEVICE VALUE, features DEVICE VALUE, reset DEVICE FLAGS
  *   get-config DEVICE OFFSET LENGTH, set-config DEVICE OFFSET BYTE
+ *   ask DEVICE QUESTION          what an operation returns
+ *   set-group-asid DEVICE GROUP ASID, map-nothing DEVICE ASID, reset-map DEVICE ASID
  *
- * log holds `probe|remove DRIVER DEVICE` lines.
+ * log holds `probe|remove DRIVER DEVICE` lines, and answers: `QUESTION ANSWER`.
  */
 
 #define pr_fmt(fmt) "vdpa_test_driver: " fmt
@@ -17,6 +19,7 @@
 #include <linux/module.h>
 #include <linux/uaccess.h>
 #include <linux/vdpa.h>
+#include <linux/vhost_iotlb.h>
 
 #include "recorder.h"
 
@@ -101,6 +104,42 @@ static int get_config(struct vdpa_device *vdev, unsigned int offset, unsigned in
 	return 0;
 }
 
+/* Operations that a client in user space does not see the result of. */
+static int ask(struct vdpa_device *vdev, const char *question)
+{
+	const struct vdpa_config_ops *ops = vdev->config;
+	s64 answer;
+
+	if (!strcmp(question, "align"))
+		answer = ops->get_vq_align(vdev);
+	else if (!strcmp(question, "num-min"))
+		answer = ops->get_vq_num_min ? ops->get_vq_num_min(vdev) : -EOPNOTSUPP;
+	else if (!strcmp(question, "generation"))
+		answer = ops->get_generation ? ops->get_generation(vdev) : -EOPNOTSUPP;
+	else if (!strcmp(question, "backend-features"))
+		answer = ops->get_backend_features ? ops->get_backend_features(vdev) : 0;
+	else if (!strcmp(question, "use-va"))
+		answer = vdev->use_va;
+	else if (!strcmp(question, "maps"))
+		answer = ops->set_map ? 1 : ops->dma_map ? 2 : 0;
+	else
+		return -EOPNOTSUPP;
+	recorder_add(&recorder, "%.40s %lld", question, answer);
+	return 0;
+}
+
+/* Maps nothing, in an address space that need not be there. */
+static int map_nothing(struct vdpa_device *vdev, u64 asid)
+{
+	const struct vdpa_config_ops *ops = vdev->config;
+	struct vhost_iotlb nothing = { .root = RB_ROOT_CACHED, .limit = 1 };
+
+	if (!ops->set_map)
+		return ops->dma_unmap(vdev, asid, 0, PAGE_SIZE);
+	INIT_LIST_HEAD(&nothing.list);
+	return ops->set_map(vdev, asid, &nothing);
+}
+
 static int on_device(const char *verb, struct vdpa_device *vdev, u64 first, u64 second)
 {
 	u8 byte = second;
@@ -121,19 +160,29 @@ static int on_device(const char *verb, struct vdpa_device *vdev, u64 first, u64 
 		vdpa_set_config(vdev, first, &byte, 1);
 		return 0;
 	}
+	if (!strcmp(verb, "set-group-asid"))
+		return vdev->config->set_group_asid(vdev, first, second);
+	if (!strcmp(verb, "map-nothing"))
+		return map_nothing(vdev, first);
+	if (!strcmp(verb, "reset-map"))
+		return vdev->config->reset_map(vdev, first);
 	return -EOPNOTSUPP;
 }
 
 static int command(char *line)
 {
 	char *verb = strsep(&line, " "), *name = strsep(&line, " ");
-	char *first = strsep(&line, " ");
+	char *first = strsep(&line, " "), *question = NULL;
 	u64 numbers[2] = { };
 	struct device *dev;
 	int ret;
 
 	if (!name)
 		return -EINVAL;
+	if (!strcmp(verb, "ask")) {
+		question = first ?: "";
+		first = NULL;
+	}
 	if (first && kstrtou64(first, 0, &numbers[0]))
 		return -EINVAL;
 	if (line && kstrtou64(line, 0, &numbers[1]))
@@ -147,7 +196,10 @@ static int command(char *line)
 	dev = bus_find_device_by_name(drivers[0].vdrv.driver.bus, NULL, name);
 	if (!dev)
 		return -ENODEV;
-	ret = on_device(verb, dev_to_vdpa(dev), numbers[0], numbers[1]);
+	if (question)
+		ret = ask(dev_to_vdpa(dev), question);
+	else
+		ret = on_device(verb, dev_to_vdpa(dev), numbers[0], numbers[1]);
 	put_device(dev);
 	return ret;
 }

@@ -14,6 +14,7 @@ pub mod ktap;
 pub mod kunit;
 pub mod nl;
 pub mod parent;
+pub mod sim;
 pub mod sys;
 pub mod user;
 pub mod user_disk;

@@ -82,6 +82,17 @@ pub fn driver_log() -> Vec<String> {
         .collect()
 }
 
+/// What an operation of a device that the test driver has returns; see
+/// tests/modules/driver.c.
+#[track_caller]
+pub fn ask(device: &str, question: &str) -> i64 {
+    clear_driver_log();
+    driver(&format!("ask {device} {question}"));
+    let log = driver_log();
+    let answer = log.iter().find_map(|l| l.strip_prefix(question));
+    answer.expect("an answer").trim().parse().expect("a number")
+}
+
 pub fn clear_driver_log() {
     sys::write(format!("{DRIVER_DIR}/log"), "x");
 }

@@ -100,7 +100,7 @@ pub fn unload_all() {
     unload(&MODULES);
 }
 
-fn unload(modules: &[&str]) {
+pub(crate) fn unload(modules: &[&str]) {
     for &m in modules {
         if is_loaded(m) {
             let busy = || !matches!(rmmod(m), Errno::OK | Errno::ENOENT);

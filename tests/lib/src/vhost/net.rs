@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use virtio_bindings::virtio_net as c;
 
-use crate::vhost::ring::{Buffer, Options, Ring};
+use crate::vhost::ring::{Buffer, Options, Ring, Used};
 use crate::vhost::{backend, feature, status, Area, Memory, Node, Perm, Queue};
 
 pub const RX: u32 = 0;
@@ -281,20 +281,32 @@ impl Net {
     /// again.
     #[track_caller]
     pub fn receive_by(&mut self, pair: usize) -> Vec<u8> {
+        let used = self.pairs[pair].rx.wait();
+        self.packet(pair, used)
+    }
+
+    /// The next packet, if it is there already.
+    pub fn receive_now(&mut self, pair: usize) -> Option<Vec<u8>> {
+        let used = self.pairs[pair].rx.ring.take()?;
+        Some(self.packet(pair, used))
+    }
+
+    /// A packet whose first buffer was used.
+    fn packet(&mut self, pair: usize, used: Used) -> Vec<u8> {
         let header = self.header();
-        let mut bytes = self.receive_buffer(pair);
+        let mut bytes = self.contents(pair, used);
         if self.features & feature::NET_MRG_RXBUF != 0 {
             let count = u16::from_le_bytes([bytes[10], bytes[11]]);
             for _ in 1..count {
-                bytes.extend(self.receive_buffer(pair));
+                let used = self.pairs[pair].rx.wait();
+                bytes.extend(self.contents(pair, used));
             }
         }
         bytes.split_off(header)
     }
 
-    fn receive_buffer(&mut self, pair: usize) -> Vec<u8> {
-        let rx = &mut self.pairs[pair].rx;
-        let used = rx.wait();
+    /// What the device wrote to a buffer, which is posted again.
+    fn contents(&mut self, pair: usize, used: Used) -> Vec<u8> {
         let area = self.pairs[pair].posted.remove(&used.id);
         let area = area.expect("a buffer that was posted");
         let len = used.len.expect("the length of a packet");

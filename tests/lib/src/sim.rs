@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Simulated devices, for clients of vhost-vdpa.
+
+use crate::nl::Msg;
+use crate::vdpa::{self, Device, Vdpa, CMD_DEV_VSTATS_GET, QUEUE_INDEX, STAT_NAME, STAT_VALUE};
+use crate::vhost::Node;
+use crate::{ktap, sys};
+
+/// The address of the network device, unless a test chooses another one.
+pub const MAC: [u8; 6] = [0x02, 0xe8, 0xca, 0x33, 0xba, 0x05];
+
+/// The parameters of vdpa_sim and their defaults, as in sysfs.
+pub const PARAMETERS: [(&str, &str); 3] = [
+    ("batch_mapping", "1"),
+    ("max_iotlb_entries", "2048"),
+    ("use_va", "Y"),
+];
+
+const FAMILY: [&str; 4] = ["vdpa_sim_net", "vdpa_sim_blk", "vdpa_sim", "vringh"];
+
+pub fn parameter(name: &str) -> String {
+    let path = format!("/sys/module/vdpa_sim/parameters/{name}");
+    sys::read(path).trim().to_string()
+}
+
+pub fn unload() {
+    sys::unload(&FAMILY);
+}
+
+/// Loads vdpa_sim with these parameters and no others.
+pub fn load(parameters: &[(&str, &str)]) {
+    unload();
+    let words = parameters
+        .iter()
+        .map(|(name, value)| format!(" {name}={value}"));
+    let words: String = words.collect();
+    sys::sh(&format!("modprobe vdpa_sim{words}")).expect_ok();
+}
+
+/// A simulated network device that vhost_vdpa has. It goes with the guard, and the
+/// modules with it if they have parameters that others do not expect.
+pub struct Sim {
+    pub v: Vdpa,
+    pub name: String,
+    device: Option<Device>,
+    custom: bool,
+}
+
+impl Sim {
+    #[track_caller]
+    pub fn net() -> Self {
+        Self::net_with(&[])
+    }
+
+    /// With parameters of vdpa_sim.
+    #[track_caller]
+    pub fn net_with(parameters: &[(&str, &str)]) -> Self {
+        Self::net_by(parameters, |msg| msg.attr(vdpa::MAC, &MAC))
+    }
+
+    /// With parameters of vdpa_sim, and attributes of the test's own.
+    #[track_caller]
+    pub fn net_by(parameters: &[(&str, &str)], attributes: impl FnOnce(Msg) -> Msg) -> Self {
+        if parameters.is_empty() {
+            let usual = |(name, value): (&str, &str)| parameter(name) == value;
+            if sys::is_loaded("vdpa_sim") && !PARAMETERS.into_iter().all(usual) {
+                unload();
+            }
+        } else {
+            load(parameters);
+        }
+        sys::modprobe("vdpa_sim_net");
+        sys::modprobe("vhost_vdpa");
+        let mut v = Vdpa::new();
+        let name = "n0";
+        let msg = attributes(v.new_msg("vdpasim_net", name));
+        let device = v.add_by(&msg, name);
+        assert_eq!(sys::driver_of(name).as_deref(), Some("vhost_vdpa"));
+        Sim {
+            v,
+            name: name.to_string(),
+            device: Some(device),
+            custom: !parameters.is_empty(),
+        }
+    }
+
+    /// Skips the test if the device does not offer a feature.
+    #[track_caller]
+    pub fn need(&self, features: u64, what: &str) {
+        let offered = Node::open(&self.name).features().expect("features");
+        if offered & features != features {
+            ktap::skip(format!("the device has no {what}"));
+        }
+    }
+
+    /// The statistics of a queue, with their names, in the order in which they come.
+    #[track_caller]
+    pub fn stats(&mut self, queue: u32) -> Vec<(String, u64)> {
+        let msg = self.v.about(CMD_DEV_VSTATS_GET, &self.name);
+        let msg = msg.attr(QUEUE_INDEX, &queue.to_ne_bytes());
+        let reply = self.v.request(&msg).one();
+        let of = |kind| reply.attrs.iter().filter(move |a| a.kind == kind);
+        let names = of(STAT_NAME).map(|a| a.str());
+        names.zip(of(STAT_VALUE).map(|a| a.u64())).collect()
+    }
+
+    #[track_caller]
+    pub fn stat(&mut self, queue: u32, name: &str) -> u64 {
+        let stats = self.stats(queue);
+        let found = stats.iter().find(|s| s.0 == name);
+        found.unwrap_or_else(|| panic!("no {name} in {stats:?}")).1
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.device = None;
+        if self.custom {
+            unload();
+        }
+    }
+}
