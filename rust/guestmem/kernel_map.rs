@@ -46,21 +46,23 @@ pub struct KernelMap<T: HasWindow>(PhantomData<T>);
 
 #[expect(clippy::missing_safety_doc)] // They have the one of the type.
 impl<T: HasWindow> KernelMap<T> {
+    const RAW: virtio_map_ops = virtio_map_ops {
+        map_page: Some(Self::map_page),
+        unmap_page: Some(Self::unmap_page),
+        sync_single_for_cpu: Some(Self::sync_single),
+        sync_single_for_device: Some(Self::sync_single),
+        alloc: Some(Self::alloc),
+        free: Some(Self::free),
+        need_sync: Some(Self::need_sync),
+        mapping_error: Some(Self::mapping_error),
+        max_mapping_size: Some(Self::max_mapping_size),
+    };
+
     /// The table.
-    // SAFETY: All operations do what C asks of them for devices of the type, which have themselves
-    // as DMA device.
-    pub const OPS: MapOps = unsafe {
-        MapOps::new(virtio_map_ops {
-            map_page: Some(Self::map_page),
-            unmap_page: Some(Self::unmap_page),
-            sync_single_for_cpu: Some(Self::sync_single),
-            sync_single_for_device: Some(Self::sync_single),
-            alloc: Some(Self::alloc),
-            free: Some(Self::free),
-            need_sync: Some(Self::need_sync),
-            mapping_error: Some(Self::mapping_error),
-            max_mapping_size: Some(Self::max_mapping_size),
-        })
+    pub const OPS: MapOps = {
+        // SAFETY: All operations do what C asks of them for devices of the type, which have
+        // themselves as DMA device.
+        unsafe { MapOps::new(Self::RAW) }
     };
 
     unsafe fn window<'a>(map: virtio_map) -> &'a Window {

@@ -130,7 +130,7 @@ impl AddressSpace {
             return Err(ENOSPC);
         }
         let mut runs = KVec::with_capacity(count, GFP_KERNEL)?;
-        for entry in iotlb.entries() {
+        for entry in iotlb.sorted() {
             runs.push(
                 run(
                     entry.first(),
@@ -141,7 +141,6 @@ impl AddressSpace {
                 GFP_KERNEL,
             )?;
         }
-        runs.sort_unstable_by_key(|run| run.first);
         let overlap = |pair: &[Run]| match pair {
             [a, b] => a.last >= b.first,
             _ => false,

@@ -210,6 +210,16 @@ impl Iotlb {
         self.len() == 0
     }
 
+    /// The entries, in the order of their addresses.
+    pub fn sorted(&self) -> Sorted<'_> {
+        Sorted {
+            // INVARIANT: The first entry of the tree, or null.
+            // SAFETY: By the type invariants the tree is initialised.
+            next: unsafe { bindings::rb_first(&raw const (*self.0.get()).root.rb_root) },
+            _iotlb: PhantomData,
+        }
+    }
+
     /// The entries, in the order in which they were mapped. They do not overlap.
     ///
     /// This walks the list that C keeps beside its tree, so no symbol of `vhost_iotlb.ko` is
@@ -223,6 +233,34 @@ impl Iotlb {
             next: unsafe { (*head).next },
             _iotlb: PhantomData,
         }
+    }
+}
+
+/// An iterator over the entries of an [`Iotlb`], by address.
+///
+/// # Invariants
+///
+/// `next` is null or the `rb` of an entry of an [`Iotlb`] that is borrowed for `'a`.
+pub struct Sorted<'a> {
+    next: *mut bindings::rb_node,
+    _iotlb: PhantomData<&'a Iotlb>,
+}
+
+impl<'a> Iterator for Sorted<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        let node = self.next;
+        if node.is_null() {
+            return None;
+        }
+        // INVARIANT: The successor of an entry is an entry or null.
+        // SAFETY: By the type invariants.
+        self.next = unsafe { bindings::rb_next(node) };
+        // SAFETY: By the type invariants `node` is in an entry, which does not change.
+        Some(Entry(unsafe {
+            &*kernel::container_of!(node, bindings::vhost_iotlb_map, rb)
+        }))
     }
 }
 

@@ -8,8 +8,8 @@
 pub mod config_space;
 pub mod genetlink;
 pub mod netlink;
-pub mod virtqueue;
 pub mod sim_net;
+pub mod virtqueue;
 
 #[cfg(test)]
 mod types;

@@ -36,7 +36,16 @@ use vdpa_bindings as bindings;
 
 impl<M: Model> Simulator<M> {
     fn find(&self, queue: QueueIndex) -> Result<&VirtQueue<M::QueueData>> {
-        Ok(self.queue(queue.to_usize()).ok_or(EINVAL)?)
+        self.queue(queue.to_usize()).ok_or(EINVAL)
+    }
+
+    /// Whether a change of what is mapped is to fail.
+    fn check_map(&self) -> Result {
+        if self.faults.fails_map() {
+            Err(ENOMEM)
+        } else {
+            Ok(())
+        }
     }
 
     /// Waits until all that was running has seen that it should not.
@@ -241,11 +250,15 @@ impl<M: Model> DeviceOps for Simulator<M> {
     }
 
     fn set_map(&self, asid: Asid, iotlb: &Iotlb) -> Result {
-        self.memory.space(asid)?.set_map(iotlb)
+        let space = self.memory.space(asid)?;
+        self.check_map()?;
+        space.set_map(iotlb)
     }
 
     fn dma_map(&self, asid: Asid, mapping: &Mapping) -> Result {
-        self.memory.space(asid)?.map(mapping)
+        let space = self.memory.space(asid)?;
+        self.check_map()?;
+        space.map(mapping)
     }
 
     fn dma_unmap(&self, asid: Asid, iova: u64, size: u64) -> Result {

@@ -5,7 +5,7 @@
 use kernel::prelude::*;
 use vdpa::MapStyle;
 
-// SAFETY: As declared in include/vdpa_sim.h; the functions only read a parameter.
+// As declared in include/vdpa_sim.h; all that the functions do is read a parameter.
 unsafe extern "C" {
     safe fn rvdpa_sim_batch_mapping() -> bool;
     safe fn rvdpa_sim_max_iotlb_entries() -> c_int;

@@ -4,6 +4,7 @@
 
 use crate::{
     active::Active,
+    faults::Faults,
     model::{
         Model,
         Place, //
@@ -31,6 +32,10 @@ use kernel::{
         },
         Arc,
         Mutex, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
     },
 };
 use kext::{
@@ -76,6 +81,10 @@ impl<M: Model> RunItem for Tasks<M> {
         let Ok(switch) = MmSwitch::new() else {
             return;
         };
+        let delay = device.faults.delay_ms();
+        if delay != 0 {
+            fsleep(Delta::from_millis(delay.into()));
+        }
         if device.model.run(device, task, Place::Thread(&switch)) {
             device.schedule(task);
         }
@@ -98,6 +107,7 @@ pub struct Simulator<M: Model> {
     pub(crate) offered: Features,
     pub(crate) parameters: Parameters,
     pub(crate) active: Active,
+    pub(crate) faults: Faults,
     /// Taken by who changes the state of the device.
     #[pin]
     pub(crate) control: Mutex<()>,
@@ -165,6 +175,7 @@ impl<M: Model> Simulator<M> {
             offered,
             parameters,
             active: Active::new(),
+            faults: Faults::new(),
             control <- new_mutex!(()),
         })
     }
@@ -212,6 +223,19 @@ impl<M: Model> Simulator<M> {
     #[inline]
     pub fn queue(&self, index: usize) -> Option<&VirtQueue<M::QueueData>> {
         self.queues.get(index).map(|queue| &**queue)
+    }
+
+    /// What is made to go wrong with the device.
+    #[inline]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Makes the device need a reset.
+    pub fn need_reset(&self) {
+        if self.active.need_reset() {
+            self.interrupts.raise_config();
+        }
     }
 
     /// The interrupts of the device. None is to be raised while a claim is held.
@@ -264,7 +288,7 @@ impl<M: Model> Simulator<M> {
     /// soon. To be called for a kick of such a driver: any context, but no claim may be held.
     #[inline]
     pub fn run_or_schedule(&self, task: usize) {
-        if self.memory.is_in_kernel() {
+        if self.memory.is_in_kernel() && self.faults.delay_ms() == 0 {
             if let Some(_guard) = BottomHalves::disable_outside_interrupts() {
                 if self.model.run(self, task, Place::Atomic) {
                     self.schedule(task);

@@ -24,6 +24,7 @@
 //! Interrupts are raised when none of them is held, since a driver may answer with a kick.
 
 mod active;
+mod faults;
 mod model;
 mod ops;
 mod parameters;
@@ -31,6 +32,7 @@ mod simulator;
 mod virt_queue;
 
 pub use self::{
+    faults::Faults,
     model::{
         Model,
         Place, //

@@ -131,6 +131,11 @@ impl<D: Default> VirtQueue<D> {
         self.inner.take()
     }
 
+    /// Changes what the model keeps with the queue; waits for who has it.
+    pub fn with_data<R>(&self, f: impl FnOnce(&mut D) -> R) -> R {
+        f(&mut self.claim().data)
+    }
+
     /// Waits for who has the queue.
     pub(crate) fn wait(&self) {
         drop(self.claim());

@@ -3,6 +3,7 @@
 //! One frame: from a buffer of the sender to buffers of the receiver (virtio 1.3, section 5.1.6).
 
 use crate::{
+    checksum,
     counters::Delta,
     features::Negotiated,
     filter::LOOKS_AT,
@@ -13,12 +14,19 @@ use crate::{
     },
     mac::ETHERNET_HEADER_LEN,
     model::Receiver,
+    net::{
+        Dropped,
+        Net, //
+    },
+    segment::Segments,
 };
 use guestmem::{
     Bounce,
     GuestQueue,
     Session, //
 };
+use kernel::prelude::*;
+use kext::claim::Claimed;
 use virtqueue::{
     Chain,
     Cursor,
@@ -59,6 +67,12 @@ pub(crate) struct Lane<'a> {
     pub(crate) queue: &'a mut GuestQueue,
     /// Their segments.
     pub(crate) to: &'a mut [Segment],
+    /// How many segments of the frame were received already.
+    pub(crate) resume: &'a mut usize,
+    /// Where to work on a frame.
+    pub(crate) scratch: Scratch<'a>,
+    /// Which frames are lost on purpose.
+    pub(crate) dropped: &'a Dropped,
     /// What the sender's queue counts.
     pub(crate) sent: &'a mut Delta,
     /// What the receiver's queue counts.
@@ -96,49 +110,122 @@ impl Lane<'_> {
         let Ok(header) = Header::parse(header, len, self.negotiated) else {
             return Ok(self.refuse());
         };
-        if !self.receiver.link_is_up || !self.receiver.filter.accepts(frame) {
+        if !self.receiver.link_is_up
+            || !self.receiver.filter.accepts(frame)
+            || self.receiver.is_too_long(header, len)
+            || (self.dropped.every() != 0 && self.dropped.next())
+        {
             self.count_sent(len);
             self.received.drops = self.received.drops.saturating_add(1);
             return Ok(Verdict::Done);
         }
-        let header = match header.work_for(self.receiver.offloads) {
-            Work::None(header) => header,
-            Work::Checksum(_) | Work::Segment(_) => {
-                self.count_sent(len);
-                self.received.drops = self.received.drops.saturating_add(1);
-                return Ok(Verdict::Done);
-            }
+        let work = header.work_for(self.receiver.offloads);
+        let Work::None(header) = work else {
+            return self.work(session, other, chain.readable(), len, work);
         };
-        let verdict = Self::put(
-            self.queue,
-            self.to,
-            self.receiver.header.bytes(),
-            self.merges,
+        let put = put(
+            &mut Buffers {
+                queue: self.queue,
+                segments: self.to,
+                header_len: self.receiver.header.bytes(),
+                merges: self.merges,
+            },
             header,
             len,
             &mut From {
                 session,
                 other,
-                segments,
-                skip: header_len,
-                bounce: self.bounce,
+                frame: Frame::Sent {
+                    segments,
+                    skip: header_len,
+                    bounce: self.bounce,
+                },
             },
         )?;
-        match verdict {
-            Put::Done => {
+        Ok(match put {
+            Put::Starved => Verdict::Starved,
+            Put::Lost => self.refuse(),
+            put => {
                 self.count_sent(len);
-                self.received.packets = self.received.packets.saturating_add(1);
-                let bytes = u64::try_from(len).unwrap_or(0);
-                self.received.bytes = self.received.bytes.saturating_add(bytes);
+                self.count_received(put, len);
+                Verdict::Done
             }
-            Put::Starved => return Ok(Verdict::Starved),
-            Put::TooLong => {
-                self.count_sent(len);
-                self.received.errors = self.received.errors.saturating_add(1);
-            }
-            Put::Lost => return Ok(self.refuse()),
+        })
+    }
+
+    /// Takes a frame to a receiver that does not take it as it is.
+    #[cold]
+    fn work<'s>(
+        &mut self,
+        session: &mut Session<'s>,
+        mut other: Option<&mut Session<'s>>,
+        readable: usize,
+        len: usize,
+        work: Work,
+    ) -> Result<Verdict, QueueError> {
+        let Some(mut scratch) = self.scratch.take() else {
+            return Ok(self.refuse());
+        };
+        let Some(bytes) = scratch.get_mut(..len) else {
+            return Ok(self.refuse());
+        };
+        let segments = self.from.get(..readable).unwrap_or_default();
+        let mut cursor = Cursor::new(segments);
+        cursor.skip(u64::try_from(self.header.bytes()).unwrap_or(0));
+        if !cursor.read(session, bytes).is_ok_and(|read| read == len) {
+            return Ok(self.refuse());
         }
+        let header = self.receiver.offloads.done();
+        let mut buffers = Buffers {
+            queue: self.queue,
+            segments: self.to,
+            header_len: self.receiver.header.bytes(),
+            merges: self.merges,
+        };
+        match work {
+            Work::None(_) => {}
+            Work::Checksum(checksum) => {
+                if checksum::complete(bytes, checksum).is_err() {
+                    return Ok(self.refuse());
+                }
+                let mut from = From {
+                    session,
+                    other,
+                    frame: Frame::Made([bytes, &[]]),
+                };
+                let put = put(&mut buffers, header, len, &mut from)?;
+                if let Put::Starved = put {
+                    return Ok(Verdict::Starved);
+                }
+                self.count_received(put, len);
+            }
+            Work::Segment(large) => {
+                let Ok(segments) = Segments::new(bytes, large) else {
+                    return Ok(self.refuse());
+                };
+                // Some were received before there was no buffer for the next.
+                for segment in segments.skip(*self.resume) {
+                    let mut from = From {
+                        session,
+                        other: other.as_deref_mut(),
+                        frame: Frame::Made([segment.headers(), segment.payload()]),
+                    };
+                    let put = put(&mut buffers, header, segment.len(), &mut from)?;
+                    if let Put::Starved = put {
+                        return Ok(Verdict::Starved);
+                    }
+                    *self.resume = self.resume.saturating_add(1);
+                    count_received(self.received, put, segment.len());
+                }
+                *self.resume = 0;
+            }
+        }
+        self.count_sent(len);
         Ok(Verdict::Done)
+    }
+
+    fn count_received(&mut self, put: Put, len: usize) {
+        count_received(self.received, put, len);
     }
 
     fn count_sent(&mut self, len: usize) {
@@ -155,104 +242,125 @@ impl Lane<'_> {
         self.sent.errors = self.sent.errors.saturating_add(1);
         Verdict::Done
     }
+}
 
-    /// Puts a frame into as many buffers as it needs.
-    #[inline]
-    fn put(
-        queue: &mut GuestQueue,
-        to: &mut [Segment],
-        header_len: usize,
-        merges: bool,
-        header: Header,
-        len: usize,
-        source: &mut From<'_, '_>,
-    ) -> Result<Put, QueueError> {
-        let Some(wanted) = u32::try_from(len.saturating_add(header_len)).ok() else {
-            return Ok(Put::TooLong);
-        };
-        // Most frames need one buffer.
-        let Some(first) = queue.next(source.receiver_session(), to)? else {
-            return Ok(Put::Starved);
-        };
-        let room = room_of(first, to)?;
-        if room < wanted {
-            if merges {
-                return Self::put_merged(queue, to, (first, room), header_len, header, len, source);
-            }
-            queue.put_back(first);
-            return Ok(Put::TooLong);
+fn count_received(received: &mut Delta, put: Put, len: usize) {
+    match put {
+        Put::Done => {
+            received.packets = received.packets.saturating_add(1);
+            let bytes = u64::try_from(len).unwrap_or(0);
+            received.bytes = received.bytes.saturating_add(bytes);
         }
-        let segments = to.get(..first.writable()).unwrap_or_default();
-        let copied = source.copy(segments, header, header_len, 1, len);
-        let written = if copied.is_ok() { wanted } else { 0 };
-        queue.complete(source.receiver_session(), first, written)?;
-        Ok(copied.map_or(Put::Lost, |()| Put::Done))
+        Put::TooLong | Put::Lost => received.errors = received.errors.saturating_add(1),
+        Put::Starved => {}
     }
+}
 
-    /// As `put`, for a frame that needs more than the buffer that was taken for it.
-    fn put_merged(
-        queue: &mut GuestQueue,
-        to: &mut [Segment],
-        first: (Chain, u32),
-        header_len: usize,
-        header: Header,
-        len: usize,
-        source: &mut From<'_, '_>,
-    ) -> Result<Put, QueueError> {
-        let Some(wanted) = u32::try_from(len.saturating_add(header_len)).ok() else {
-            queue.put_back(first.0);
-            return Ok(Put::TooLong);
-        };
-        let mut chains = [None; MAX_BUFFERS];
-        let mut count: usize = 0;
-        let mut room: u32 = 0;
-        let mut used: usize = 0;
-        let mut next = Some(first);
-        let enough = loop {
-            let Some((chain, size)) = next.take() else {
-                break Ok(Put::Starved);
-            };
-            let Some(slot) = chains.get_mut(count) else {
-                queue.put_back(chain);
-                break Ok(Put::TooLong);
-            };
-            *slot = Some((chain, size));
-            count = count.saturating_add(1);
-            used = used.saturating_add(chain.writable());
-            room = room.saturating_add(size);
-            if room >= wanted {
-                break Ok(Put::Done);
-            }
-            let free = to.get_mut(used..).unwrap_or_default();
-            match queue.next(source.receiver_session(), free) {
-                Ok(Some(chain)) => match room_of(chain, free) {
-                    Ok(size) => next = Some((chain, size)),
-                    Err(error) => {
-                        queue.put_back(chain);
-                        break Err(error);
-                    }
-                },
-                Ok(None) => {}
-                Err(error) => break Err(error),
-            }
-        };
-        let taken = chains.get(..count).unwrap_or_default();
-        if !matches!(enough, Ok(Put::Done)) {
-            for (chain, _) in taken.iter().rev().flatten() {
-                queue.put_back(*chain);
-            }
-            return enough;
+/// Where the receiver's buffers are, and how it takes frames.
+struct Buffers<'a> {
+    queue: &'a mut GuestQueue,
+    segments: &'a mut [Segment],
+    header_len: usize,
+    merges: bool,
+}
+
+/// Puts a frame into as many buffers as it needs.
+#[inline]
+fn put(
+    to: &mut Buffers<'_>,
+    header: Header,
+    len: usize,
+    from: &mut From<'_, '_>,
+) -> Result<Put, QueueError> {
+    let Some(wanted) = u32::try_from(len.saturating_add(to.header_len)).ok() else {
+        return Ok(Put::TooLong);
+    };
+    // Most frames need one buffer.
+    let Some(first) = to.queue.next(from.receiver_session(), to.segments)? else {
+        return Ok(Put::Starved);
+    };
+    let room = room_of(first, to.segments)?;
+    if room < wanted {
+        if to.merges {
+            return put_merged(to, (first, room), header, wanted, from);
         }
-        let segments = to.get(..used).unwrap_or_default();
-        let copied = source.copy(segments, header, header_len, count, len);
-        let mut left = if copied.is_ok() { wanted } else { 0 };
-        for (chain, size) in taken.iter().flatten() {
-            let written = left.min(*size);
-            left = left.saturating_sub(written);
-            queue.complete(source.receiver_session(), *chain, written)?;
-        }
-        Ok(copied.map_or(Put::Lost, |()| Put::Done))
+        to.queue.put_back(first);
+        return Ok(Put::TooLong);
     }
+    let segments = to.segments.get(..first.writable()).unwrap_or_default();
+    let copied = from.copy(segments, header, to.header_len, 1, wanted);
+    let written = if copied.is_ok() { wanted } else { 0 };
+    to.queue.complete(from.receiver_session(), first, written)?;
+    Ok(copied.map_or(Put::Lost, |()| Put::Done))
+}
+
+/// As [`put`], for a frame that needs more than the buffer that was taken for it.
+fn put_merged(
+    to: &mut Buffers<'_>,
+    first: (Chain, u32),
+    header: Header,
+    wanted: u32,
+    from: &mut From<'_, '_>,
+) -> Result<Put, QueueError> {
+    let mut chains = [None; MAX_BUFFERS];
+    let mut count: usize = 0;
+    let mut room: u32 = 0;
+    let mut used: usize = 0;
+    let mut next = Some(first);
+    let enough = loop {
+        let Some((chain, size)) = next.take() else {
+            break Ok(Put::Starved);
+        };
+        let Some(slot) = chains.get_mut(count) else {
+            to.queue.put_back(chain);
+            break Ok(Put::TooLong);
+        };
+        *slot = Some((chain, size));
+        count = count.saturating_add(1);
+        used = used.saturating_add(chain.writable());
+        room = room.saturating_add(size);
+        if room >= wanted {
+            break Ok(Put::Done);
+        }
+        let free = to.segments.get_mut(used..).unwrap_or_default();
+        match to.queue.next(from.receiver_session(), free) {
+            Ok(Some(chain)) => match room_of(chain, free) {
+                Ok(size) => next = Some((chain, size)),
+                Err(error) => {
+                    to.queue.put_back(chain);
+                    break Err(error);
+                }
+            },
+            Ok(None) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    let taken = chains.get(..count).unwrap_or_default();
+    if !matches!(enough, Ok(Put::Done)) {
+        for (chain, _) in taken.iter().rev().flatten() {
+            to.queue.put_back(*chain);
+        }
+        return enough;
+    }
+    let segments = to.segments.get(..used).unwrap_or_default();
+    let copied = from.copy(segments, header, to.header_len, count, wanted);
+    let mut left = if copied.is_ok() { wanted } else { 0 };
+    for (chain, size) in taken.iter().flatten() {
+        let written = left.min(*size);
+        left = left.saturating_sub(written);
+        to.queue.complete(from.receiver_session(), *chain, written)?;
+    }
+    Ok(copied.map_or(Put::Lost, |()| Put::Done))
+}
+
+/// How many bytes a receiver's buffer has room for. It must not be one that the device reads.
+#[inline]
+fn room_of(chain: Chain, segments: &[Segment]) -> Result<u32, QueueError> {
+    if chain.readable() != 0 {
+        return Err(QueueError::ReadableAfterWritable);
+    }
+    let segments = segments.get(..chain.writable()).unwrap_or_default();
+    Ok(u32::try_from(Cursor::new(segments).remaining()).unwrap_or(u32::MAX))
 }
 
 /// Reads the header and the start of a frame. Returns how long the buffer is, and how much was read.
@@ -276,16 +384,6 @@ fn read_head(
     Some((total, read))
 }
 
-/// How many bytes a receiver's buffer has room for. It must not be one that the device reads.
-#[inline]
-fn room_of(chain: Chain, segments: &[Segment]) -> Result<u32, QueueError> {
-    if chain.readable() != 0 {
-        return Err(QueueError::ReadableAfterWritable);
-    }
-    let segments = segments.get(..chain.writable()).unwrap_or_default();
-    Ok(u32::try_from(Cursor::new(segments).remaining()).unwrap_or(u32::MAX))
-}
-
 /// What became of a frame in the receiver's queue.
 enum Put {
     /// It is there.
@@ -299,14 +397,23 @@ enum Put {
 }
 
 /// A frame where it comes from.
+enum Frame<'a> {
+    /// A buffer of the sender.
+    Sent {
+        segments: &'a [Segment],
+        /// How long the header in it is.
+        skip: usize,
+        bounce: &'a mut Bounce,
+    },
+    /// What the device made of such a buffer.
+    Made([&'a [u8]; 2]),
+}
+
+/// A frame, and the sessions between which it is to be copied.
 struct From<'a, 's> {
     session: &'a mut Session<'s>,
     other: Option<&'a mut Session<'s>>,
-    /// The sender's buffer.
-    segments: &'a [Segment],
-    /// How long the header in it is.
-    skip: usize,
-    bounce: &'a mut Bounce,
+    frame: Frame<'a>,
 }
 
 impl<'s> From<'_, 's> {
@@ -319,44 +426,82 @@ impl<'s> From<'_, 's> {
         }
     }
 
+    /// Copies the header and the frame, `wanted` bytes in all.
+    #[inline]
     fn copy(
         &mut self,
-        segments: &[Segment],
+        to: &[Segment],
         header: Header,
         header_len: usize,
         buffers: usize,
-        len: usize,
+        wanted: u32,
     ) -> Result<(), Fault> {
         let buffers = u16::try_from(buffers).map_err(|_| Fault)?;
         let header = header.to_bytes(buffers);
         let header = header.get(..header_len).ok_or(Fault)?;
-        if let ([from], [to, ..]) = (self.segments, segments) {
+        let (segments, skip, bounce) = match &mut self.frame {
+            Frame::Sent {
+                segments,
+                skip,
+                bounce,
+            } => (*segments, *skip, bounce),
+            Frame::Made(parts) => {
+                let parts = *parts;
+                let mut to = Cursor::new(to);
+                let session = self.receiver_session();
+                let mut written = to.write(session, header)?;
+                for part in parts {
+                    written = written.saturating_add(to.write(session, part)?);
+                }
+                return check(u32::try_from(written).is_ok_and(|written| written == wanted));
+            }
+        };
+        if let ([from], [to, ..]) = (segments, to) {
             let receiver: &Session<'_> = match &self.other {
                 Some(other) => other,
                 None => self.session,
             };
             if let (Some(from), Some(to)) = (self.session.source(*from), receiver.target(*to)) {
-                if to.write(header, &from, self.skip).is_ok() {
+                if to.write(header, &from, skip).is_ok() {
                     return Ok(());
                 }
             }
         }
-        let mut from = Cursor::new(self.segments);
-        from.skip(u64::try_from(self.skip).map_err(|_| Fault)?);
-        let mut to = Cursor::new(segments);
-        to.write(self.receiver_session(), header)?;
-        let len = u32::try_from(len).map_err(|_| Fault)?;
-        let done = self.session.copy(
-            &mut from,
-            self.other.as_deref_mut(),
-            &mut to,
-            len,
-            self.bounce,
-        )?;
-        if done == len {
-            Ok(())
-        } else {
-            Err(Fault)
-        }
+        let mut from = Cursor::new(segments);
+        from.skip(u64::try_from(skip).map_err(|_| Fault)?);
+        let mut to = Cursor::new(to);
+        let session = match &mut self.other {
+            Some(other) => &mut **other,
+            None => &mut *self.session,
+        };
+        let written = u32::try_from(to.write(session, header)?).map_err(|_| Fault)?;
+        let len = wanted.saturating_sub(written);
+        let other = self.other.as_deref_mut();
+        let done = self.session.copy(&mut from, other, &mut to, len, bounce)?;
+        check(done == len)
+    }
+}
+
+fn check(complete: bool) -> Result<(), Fault> {
+    if complete {
+        Ok(())
+    } else {
+        Err(Fault)
+    }
+}
+
+/// A place for a frame, which is only taken if it is needed.
+pub(crate) struct Scratch<'a> {
+    net: &'a Net,
+    pair: u16,
+}
+
+impl<'a> Scratch<'a> {
+    pub(crate) fn new(net: &'a Net, pair: u16) -> Self {
+        Self { net, pair }
+    }
+
+    fn take(&self) -> Option<Claimed<'a, KVVec<u8>>> {
+        self.net.scratch(self.pair)
     }
 }

@@ -9,21 +9,33 @@ use crate::{
         QueuePairs, //
     },
     mac::MacAddress,
+    faults::{
+        self,
+        Files, //
+    },
     model,
     net::{
         Device,
         Net, //
     },
+    peers::{
+        self,
+        DeviceRef,
+        Registry, //
+    },
 };
 use kernel::{
+    debugfs::Dir,
+    new_mutex,
     prelude::*,
     sync::{
-        aref::ARef,
-        Arc, //
+        Arc,
+        Mutex, //
     },
 };
 use vdpa::{
     DeviceConfig,
+    DeviceParams,
     ManagedDevice,
     ManagementOps,
     NewDevice,
@@ -35,17 +47,46 @@ use vdpasim::{
 };
 
 /// Makes network cards.
+#[pin_data]
 pub(crate) struct Manager {
     parameters: Parameters,
     executors: Arc<Executors>,
+    registry: Arc<Registry>,
+    debugfs: Dir,
+    /// Of each device.
+    #[pin]
+    files: Mutex<KVec<(DeviceRef, Files)>>,
 }
 
 impl Manager {
-    pub(crate) fn new(parameters: Parameters, executors: Arc<Executors>) -> Self {
-        Self {
+    pub(crate) fn new(parameters: Parameters) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
             parameters,
-            executors,
-        }
+            executors: Executors::new()?,
+            registry: Registry::new()?,
+            debugfs: Dir::new(c"vdpa_sim_net"),
+            files <- new_mutex!(KVec::new()),
+        })
+    }
+
+    /// The device can be found by its name.
+    fn publish(&self, device: &ParentDevice<Device>) -> Result {
+        let reference = DeviceRef::from(device);
+        let files = faults::files(&self.debugfs, reference.clone(), device.name())?;
+        self.files.lock().push((reference, files), GFP_KERNEL)?;
+        self.registry.add(device)
+    }
+
+    /// It cannot any more, and nothing of it runs after this.
+    fn withdraw(&self, device: &ParentDevice<Device>) {
+        self.registry.remove(device);
+        let mut files = self.files.lock();
+        let index = files
+            .iter()
+            .position(|(other, _)| core::ptr::eq::<Device>(&***other, &**device));
+        let removed = index.and_then(|index| files.remove(index).ok());
+        drop(files);
+        drop(removed);
     }
 }
 
@@ -76,7 +117,10 @@ impl ManagementOps for Manager {
             Some(mtu) => Mtu::new(mtu).ok_or(EINVAL)?,
             None => Mtu::DEFAULT,
         };
-        let params = Device::params(&self.parameters, offered.queues(), GROUPS, ADDRESS_SPACES);
+        let params = DeviceParams {
+            attribute_groups: Some(peers::ATTRIBUTES),
+            ..Device::params(&self.parameters, offered.queues(), GROUPS, ADDRESS_SPACES)
+        };
         let device = request.make(&params, |setup| {
             Device::new(
                 setup,
@@ -84,16 +128,22 @@ impl ManagementOps for Manager {
                 self.parameters,
                 &self.executors,
                 offered.features(),
-                Net::new(model::Model::new(offered, mac, mtu)),
+                Net::new(model::Model::new(offered, mac, mtu), &self.registry),
             )
         })?;
         // A driver may be bound before `register()` returns, and send commands.
         Device::start(&device);
-        let running: ARef<ParentDevice<Device>> = ARef::from(&*device);
-        device.register().inspect_err(|_| running.stop())
+        let running = DeviceRef::from(&*device);
+        self.publish(&running)
+            .and_then(|()| device.register())
+            .inspect_err(|_| {
+                self.withdraw(&running);
+                running.stop();
+            })
     }
 
     fn dev_del(&self, device: ManagedDevice<'_, Device>) {
+        self.withdraw(&device);
         let device = device.unregister();
         device.stop();
     }

@@ -17,7 +17,6 @@ use super::{
     },
     features::{
         self,
-        Layout,
         Negotiated,
         Offered,
         QueuePairs,
@@ -25,6 +24,7 @@ use super::{
     },
     filter::Filter,
     header::{
+        Header,
         HeaderSize,
         ReceiveOffloads, //
     },
@@ -52,6 +52,17 @@ pub(crate) struct Receiver {
     pub(crate) max_frame_len: Option<usize>,
     /// Whether the link is up.
     pub(crate) link_is_up: bool,
+}
+
+impl Receiver {
+    /// Whether a frame is longer than the driver was told it would be.
+    #[inline]
+    pub(crate) fn is_too_long(&self, header: Header, len: usize) -> bool {
+        match (self.max_frame_len, header) {
+            (None, _) | (_, Header::Large(_)) => false,
+            (Some(longest), _) => len > longest,
+        }
+    }
 }
 
 /// What a command has changed, for who has to act upon it.
@@ -107,11 +118,6 @@ impl Model {
     /// What a data path needs to know of the device.
     pub(crate) const fn receiver(&self) -> &Receiver {
         &self.receiver
-    }
-
-    /// Which virtqueue is for what.
-    pub(crate) fn layout(&self) -> Layout {
-        Layout::new(self.negotiated, self.offered.pairs())
     }
 
     /// A driver accepts these features. If they are refused, nothing changes.

@@ -22,6 +22,10 @@ use crate::{
         Role, //
     },
     model,
+    peers::{
+        DeviceRef,
+        Registry, //
+    },
     transmit::{
         self,
         QueueData, //
@@ -39,8 +43,16 @@ use kernel::{
             },
             Atomic, //
         },
+        Arc,
         SpinLockIrq, //
     },
+};
+use kext::{
+    claim::{
+        Claim,
+        Claimed, //
+    },
+    rcu_cell::RcuCell,
 };
 use vdpa::{
     DeviceId,
@@ -66,6 +78,40 @@ pub(crate) const CONTROL: GroupId = GroupId::new(1);
 /// After so many kicks, a driver in the kernel does the work of the thread.
 const BATCH: u32 = 64;
 
+/// The longest frame that is worked on: what an IP packet can have, an Ethernet header and tags.
+pub(crate) const MAX_FRAME: usize = 65_535 + 14 + 8;
+
+/// Frames that are lost on purpose.
+pub(crate) struct Dropped {
+    every: Atomic<u32>,
+    count: Atomic<u32>,
+}
+
+impl Dropped {
+    const fn new() -> Self {
+        Self {
+            every: Atomic::new(0),
+            count: Atomic::new(0),
+        }
+    }
+
+    /// Every how many frames one is lost; 0 for none.
+    pub(crate) fn every(&self) -> u32 {
+        self.every.load(Relaxed)
+    }
+
+    pub(crate) fn set(&self, every: u32) {
+        self.every.store(every, Relaxed);
+    }
+
+    /// Whether this one is.
+    #[inline]
+    pub(crate) fn next(&self) -> bool {
+        let every = self.every();
+        every != 0 && self.count.fetch_add(1, Relaxed).checked_rem(every) == Some(0)
+    }
+}
+
 /// What makes a simulator a network card.
 #[pin_data]
 pub(crate) struct Net {
@@ -81,10 +127,18 @@ pub(crate) struct Net {
     state: SpinLockIrq<model::Model>,
     /// Changes whenever that does.
     version: Atomic<u32>,
+    /// The card at the other end; also with each transmit queue. Changed with the registry's lock
+    /// held.
+    pub(crate) peer: RcuCell<DeviceRef>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) dropped: Dropped,
+    /// A place for frames that have to be worked on.
+    scratch: KVec<Pin<KBox<Claim<KVVec<u8>>>>>,
 }
 
 impl Net {
-    pub(crate) fn new(model: model::Model) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(model: model::Model, registry: &Arc<Registry>) -> impl PinInit<Self, Error> {
+        let registry = registry.clone();
         let offered = model.offered();
         try_pin_init!(Self {
             all_pairs: offered.pairs(),
@@ -105,6 +159,20 @@ impl Net {
             },
             state <- new_spinlock_irq!(model, "vdpa_sim_net"),
             version: Atomic::new(1),
+            peer: RcuCell::empty(),
+            registry,
+            dropped: Dropped::new(),
+            scratch: {
+                let mut scratch = KVec::new();
+                if offered.features().has(bindings::VIRTIO_NET_F_CSUM) {
+                    for _ in 0..offered.pairs().get() {
+                        let mut bytes = KVVec::new();
+                        bytes.resize(MAX_FRAME, 0, GFP_KERNEL)?;
+                        scratch.push(KBox::pin_init(Claim::new(bytes), GFP_KERNEL)?, GFP_KERNEL)?;
+                    }
+                }
+                scratch
+            },
         })
     }
 
@@ -141,7 +209,34 @@ impl Net {
     /// There may be room in the receive queue of a pair: those run that send to it.
     #[inline]
     pub(crate) fn wake_senders(&self, device: &Device, pair: u16) {
-        device.run_or_schedule(usize::from(pair));
+        self.peer.read(|peer| match peer {
+            None => device.run_or_schedule(usize::from(pair)),
+            Some(peer) => {
+                for sender in 0..peer.model().all_pairs.get() {
+                    if self.steer(sender) == pair {
+                        peer.run_or_schedule(usize::from(sender));
+                    }
+                }
+            }
+        });
+    }
+
+    /// As [`wake_senders`](Self::wake_senders), but nothing runs before this returns.
+    pub(crate) fn schedule_senders(&self, device: &Device, pair: u16) {
+        self.peer.read(|peer| match peer {
+            None => device.schedule(usize::from(pair)),
+            Some(peer) => peer.schedule_all(),
+        });
+    }
+
+    /// How many queue pairs there are.
+    pub(crate) fn all_pairs(&self) -> QueuePairs {
+        self.all_pairs
+    }
+
+    /// A place for a frame that the task of a pair has to work on.
+    pub(crate) fn scratch(&self, pair: u16) -> Option<Claimed<'_, KVVec<u8>>> {
+        self.scratch.get(usize::from(pair))?.try_take()
     }
 
     /// There is something in the transmit queue of a pair.

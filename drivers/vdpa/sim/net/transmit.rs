@@ -13,6 +13,7 @@ use crate::{
     counters::Delta,
     deliver::{
         self,
+        Scratch,
         Verdict, //
     },
     features::Layout,
@@ -23,16 +24,13 @@ use crate::{
         Device,
         DATA, //
     },
+    peers::DeviceRef,
 };
 use guestmem::{
     NoSession,
     Session, //
 };
-use kernel::sync::aref::ARef;
-use vdpa::{
-    ParentDevice,
-    QueueIndex, //
-};
+use vdpa::QueueIndex;
 use vdpasim::{
     Open,
     Place, //
@@ -48,7 +46,9 @@ pub(crate) struct QueueData {
     /// With a receive queue: what its card receives, as of some version of the card's state.
     receiver: Option<(u32, Receiver)>,
     /// With a transmit queue: the card at the other end, if that is another one.
-    pub(crate) peer: Option<ARef<ParentDevice<Device>>>,
+    pub(crate) peer: Option<DeviceRef>,
+    /// With a transmit queue: how many segments of the next frame were received already.
+    resume: usize,
 }
 
 /// What is to be done when the claims were given up.
@@ -56,6 +56,8 @@ pub(crate) struct QueueData {
 struct After {
     /// There is more to do.
     again: bool,
+    /// Others wait for the receive queue.
+    wake_others: bool,
     /// It has to be done in a thread.
     in_thread: bool,
     /// The driver that sends wants an interrupt.
@@ -77,8 +79,12 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
     let Some(mut claim) = queue.try_claim() else {
         return false;
     };
+    if device.faults().is_stalled(index) {
+        return false;
+    }
     device.model().begin_to_send(pair);
-    let peer = claim.data().peer.clone();
+    // It comes back before the claim goes, for which those wait who change it.
+    let peer = claim.data().peer.take();
     let other: &Device = match &peer {
         Some(peer) => peer,
         None => device,
@@ -92,6 +98,7 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
                 device,
                 other,
                 is_loop: peer.is_none(),
+                pair,
                 index,
                 other_index,
                 place,
@@ -105,12 +112,11 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
             }
             drop(other_claim);
             if other_queue.take_left() {
-                other.model().wake_senders(other, other_pair);
+                after.wake_others = true;
             }
         }
     }
-    drop(claim);
-
+    // If a driver answers by a kick at once, it finds the claim taken, and that is looked at below.
     if after.interrupt_receiver {
         raise(other, other_index);
     }
@@ -123,6 +129,12 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
     if let Some(error) = after.receiver_error {
         other.fail(other_index, error);
     }
+    if after.wake_others {
+        other.model().schedule_senders(other, other_pair);
+    }
+    claim.data().peer = peer;
+    drop(claim);
+
     if after.in_thread {
         device.schedule(usize::from(pair));
     }
@@ -140,6 +152,7 @@ struct Lane<'a> {
     device: &'a Device,
     other: &'a Device,
     is_loop: bool,
+    pair: u16,
     index: usize,
     other_index: usize,
     place: Place<'a>,
@@ -150,7 +163,7 @@ type Claimed<'a> = kext::claim::Claimed<'a, vdpasim::Inner<QueueData>>;
 impl Lane<'_> {
     fn run(&mut self, claim: &mut Claimed<'_>, other_claim: &mut Claimed<'_>) -> After {
         let mut after = After::default();
-        if !self.device.is_running() {
+        if !self.device.is_running() || self.other.faults().is_stalled(self.other_index) {
             return after;
         }
         let mut session = match self.device.session(DATA, self.place) {
@@ -238,6 +251,9 @@ impl Lane<'_> {
             bounce: sender.bounce,
             queue: receiver.queue,
             to: receiver.segments,
+            resume: &mut sender.data.resume,
+            scratch: Scratch::new(self.device.model(), self.pair),
+            dropped: &self.other.model().dropped,
             sent: &mut sent,
             received: &mut received,
         };

@@ -4,11 +4,13 @@
 //!
 //! What its driver sends, the card receives: from itself, or from the card that it is paired with.
 
+mod checksum;
 mod config;
 mod control;
 mod control_queue;
 mod counters;
 mod deliver;
+mod faults;
 mod features;
 mod filter;
 mod header;
@@ -16,6 +18,8 @@ mod mac;
 mod manager;
 mod model;
 mod net;
+mod peers;
+mod segment;
 mod transmit;
 mod wire;
 
@@ -28,10 +32,7 @@ use vdpa::{
     ManagementRegistration,
     RootDevice, //
 };
-use vdpasim::{
-    Executors,
-    Parameters, //
-};
+use vdpasim::Parameters;
 
 module! {
     type: Module,
@@ -60,7 +61,7 @@ impl kernel::Module for Module {
                 .union(Attributes::MAX_QUEUE_PAIRS),
             max_queues: u32::from(features::QueuePairs::MAX.get() * 2 + 1),
         };
-        let manager = Manager::new(parameters, Executors::new()?);
+        let manager = Manager::new(parameters);
         Ok(Self {
             _manager: ManagementRegistration::new(root.as_ref(), &params, manager)?,
             _root: root,
