@@ -116,11 +116,6 @@ impl ConfigSpace {
         self.status.link_up
     }
 
-    /// Whether the driver is asked to announce its guest.
-    pub(crate) const fn announces(&self) -> bool {
-        self.status.announce
-    }
-
     /// Sets the link up or down. Returns whether that is a change.
     pub(crate) fn set_link(&mut self, up: bool) -> bool {
         self.set_status(Status {

@@ -326,11 +326,6 @@ impl Layout {
         Self::new(Negotiated::of_accepted(accepted), pairs)
     }
 
-    /// How many pairs the driver may use.
-    pub(crate) const fn pairs(self) -> QueuePairs {
-        self.pairs
-    }
-
     /// The index of the control queue, or where it would be.
     pub(crate) const fn control_index(self) -> u16 {
         // No overflow: there are at most `QueuePairs::MAX`.

@@ -119,7 +119,10 @@ impl AddressTable {
 
     fn contains(&self, address: MacAddress) -> bool {
         match self.len {
-            Some(len) => self.addresses.iter().take(len).any(|a| *a == address),
+            Some(len) => self
+                .addresses
+                .get(..len)
+                .is_some_and(|addresses| addresses.contains(&address)),
             None => true,
         }
     }
