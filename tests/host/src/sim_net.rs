@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "most of it is called by the module only")]
 
+#[path = "../../../drivers/vdpa/sim/net/checksum.rs"]
+mod checksum;
 #[path = "../../../drivers/vdpa/sim/net/config.rs"]
 mod config;
 #[path = "../../../drivers/vdpa/sim/net/control.rs"]
@@ -18,5 +20,7 @@ mod header;
 mod mac;
 #[path = "../../../drivers/vdpa/sim/net/model.rs"]
 mod model;
+#[path = "../../../drivers/vdpa/sim/net/segment.rs"]
+mod segment;
 #[path = "../../../drivers/vdpa/sim/net/wire.rs"]
 mod wire;
