@@ -3,17 +3,8 @@
 //! `vdpa dev add` and `vdpa dev del`.
 
 use crate::{
-    config::Mtu,
-    features::{
-        Offered,
-        QueuePairs, //
-    },
     mac::MacAddress,
-    faults::{
-        self,
-        Files, //
-    },
-    model,
+    model::Model,
     net::{
         Device,
         Net, //
@@ -104,23 +95,9 @@ impl ManagementOps for Manager {
         request: NewDevice<'a, Self>,
         config: &DeviceConfig,
     ) -> Result<ManagedDevice<'a, Device>> {
-        let pairs = match config.max_queue_pairs {
-            Some(pairs) => QueuePairs::new(pairs).ok_or(EINVAL)?,
-            None => QueuePairs::ONE,
-        };
-        let offered = Offered::new(config.features, pairs).map_err(|_| EINVAL)?;
-        let mac = match config.mac {
-            Some(mac) => MacAddress::new(mac),
-            None => random_address(),
-        };
-        let mtu = match config.mtu {
-            Some(mtu) => Mtu::new(mtu).ok_or(EINVAL)?,
-            None => Mtu::DEFAULT,
-        };
-        let params = DeviceParams {
-            attribute_groups: Some(peers::ATTRIBUTES),
-            ..Device::params(&self.parameters, offered.queues(), GROUPS, ADDRESS_SPACES)
-        };
+        let model = Model::provision(config, random_address()).map_err(|_| EINVAL)?;
+        let offered = model.offered();
+        let params = Device::params(&self.parameters, offered.queues(), GROUPS, ADDRESS_SPACES);
         let device = request.make(&params, |setup| {
             Device::new(
                 setup,
@@ -128,7 +105,7 @@ impl ManagementOps for Manager {
                 self.parameters,
                 &self.executors,
                 offered.features(),
-                Net::new(model::Model::new(offered, mac, mtu), &self.registry),
+                Net::new(model),
             )
         })?;
         // A driver may be bound before `register()` returns, and send commands.

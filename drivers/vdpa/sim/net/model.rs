@@ -34,7 +34,10 @@ use super::{
         VLAN_TAG_LEN, //
     },
 };
-use vdpa::Features;
+use vdpa::{
+    DeviceConfig,
+    Features, //
+};
 use vdpa_bindings as bindings;
 
 /// What of a device is needed to give it a frame. A copy of it is all that a data path needs.
@@ -54,15 +57,17 @@ pub(crate) struct Receiver {
     pub(crate) link_is_up: bool,
 }
 
-impl Receiver {
-    /// Whether a frame is longer than the driver was told it would be.
-    #[inline]
-    pub(crate) fn is_too_long(&self, header: Header, len: usize) -> bool {
-        match (self.max_frame_len, header) {
-            (None, _) | (_, Header::Large(_)) => false,
-            (Some(longest), _) => len > longest,
-        }
-    }
+/// Why no device can be made as a user asks. All of it is `EINVAL` to user space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotPossible {
+    /// Its features.
+    Features(features::Refusal),
+    /// Its number of queue pairs.
+    Pairs,
+    /// Its MTU.
+    Mtu,
+    /// Its address.
+    Mac,
 }
 
 /// What a command has changed, for who has to act upon it.
@@ -88,6 +93,25 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// A device as a user asks for it. `random` is its address if it is not asked for one: drivers
+    /// of C's devices, which have zero then, make up one each.
+    pub(crate) fn provision(
+        config: &DeviceConfig,
+        random: MacAddress,
+    ) -> Result<Self, NotPossible> {
+        let pairs = config.max_queue_pairs.map(QueuePairs::new);
+        let pairs = pairs.unwrap_or(Some(QueuePairs::ONE));
+        let pairs = pairs.ok_or(NotPossible::Pairs)?;
+        let offered = Offered::new(config.features, pairs).map_err(NotPossible::Features)?;
+        let mtu = config.mtu.map(Mtu::new).unwrap_or(Some(Mtu::DEFAULT));
+        let mtu = mtu.ok_or(NotPossible::Mtu)?;
+        let mac = config.mac.map_or(random, MacAddress::new);
+        if !mac.is_assignable() {
+            return Err(NotPossible::Mac);
+        }
+        Ok(Self::new(offered, mac, mtu))
+    }
+
     /// A device that no driver has touched.
     pub(crate) fn new(offered: Offered, mac: MacAddress, mtu: Mtu) -> Self {
         let max_pairs = if offered.features().has(bindings::VIRTIO_NET_F_MQ) {

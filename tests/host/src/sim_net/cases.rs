@@ -11,11 +11,11 @@ use super::{
     frames::negotiated,
     header::{Header, HeaderSize, PartialChecksum, ReceiveOffloads, Work},
     mac::MacAddress,
-    model::{Change, Model},
+    model::{Change, Model, NotPossible},
     reference::{bits, is_closed, SUPPORTED},
 };
 use proptest::prelude::*;
-use vdpa::Features;
+use vdpa::{DeviceConfig, Features};
 
 /// A device after its driver has accepted these features, and what every driver does.
 fn device(pairs: u16, features: &[u32]) -> Model {
@@ -286,6 +286,56 @@ fn the_configuration_space() {
     let (model, _) = pair(Some(C_SIMULATOR.bits()), 1, mac(6), 1500).unwrap();
     model.read_config(8, &mut part).unwrap();
     assert_eq!(part, [0, 0]);
+}
+
+#[test]
+fn what_a_user_can_ask_for() {
+    let random = MacAddress::new(mac(6));
+    let default = DeviceConfig::default();
+    let make = |config| Model::provision(&config, random);
+    let read = |model: Model| {
+        let mut space = [0; ConfigSpace::LEN];
+        model.read_config(0, &mut space).unwrap();
+        (model.offered().features().bits(), space[..12].to_vec())
+    };
+    let all = bits(SUPPORTED);
+    let (features, space) = read(make(default).unwrap());
+    assert_eq!(features, all & !(1 << 22));
+    assert_eq!(space, [2, 0, 0, 0, 0, 6, 1, 0, 0, 0, 0xdc, 5]);
+    let (features, space) = read(
+        make(DeviceConfig {
+            features: None,
+            mac: Some([2, 1, 1, 1, 1, 1]),
+            mtu: Some(68),
+            max_queue_pairs: Some(16),
+        })
+        .unwrap(),
+    );
+    assert_eq!(features, all);
+    assert_eq!(space, [2, 1, 1, 1, 1, 1, 1, 0, 16, 0, 68, 0]);
+
+    let wrong = |config| make(config).err().unwrap();
+    for pairs in [0, 17] {
+        let max_queue_pairs = Some(pairs);
+        let config = DeviceConfig {
+            max_queue_pairs,
+            ..default
+        };
+        assert_eq!(wrong(config), NotPossible::Pairs);
+    }
+    for mac in [[0; 6], [255; 6]] {
+        let mac = Some(mac);
+        assert_eq!(wrong(DeviceConfig { mac, ..default }), NotPossible::Mac);
+    }
+    let mtu = Some(67);
+    assert_eq!(wrong(DeviceConfig { mtu, ..default }), NotPossible::Mtu);
+    let features = Some(Features::bit(6));
+    let refusal = features::Refusal::Unsupported(Features::bit(6));
+    let config = DeviceConfig {
+        features,
+        ..default
+    };
+    assert_eq!(wrong(config), NotPossible::Features(refusal));
 }
 
 #[test]
