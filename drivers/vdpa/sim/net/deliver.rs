@@ -110,11 +110,7 @@ impl Lane<'_> {
         let Ok(header) = Header::parse(header, len, self.negotiated) else {
             return Ok(self.refuse());
         };
-        if !self.receiver.link_is_up
-            || !self.receiver.filter.accepts(frame)
-            || self.receiver.is_too_long(header, len)
-            || (self.dropped.every() != 0 && self.dropped.next())
-        {
+        if !self.receiver.accepts(frame, len, &header) {
             self.count_sent(len);
             self.received.drops = self.received.drops.saturating_add(1);
             return Ok(Verdict::Done);

@@ -57,6 +57,22 @@ pub(crate) struct Receiver {
     pub(crate) link_is_up: bool,
 }
 
+impl Receiver {
+    /// Whether it receives a frame of `len` bytes, of which `start` is what
+    /// [`Filter::accepts`] wants.
+    #[inline]
+    pub(crate) fn accepts(&self, start: &[u8], len: usize, header: &Header) -> bool {
+        self.link_is_up && self.fits(len, header) && self.filter.accepts(start)
+    }
+
+    /// Whether a frame of `len` bytes is not longer than what it can take. One that stands for
+    /// several may be; where it is cut, this is to be asked for each segment.
+    #[inline]
+    pub(crate) fn fits(&self, len: usize, header: &Header) -> bool {
+        matches!(header, Header::Large(_)) || self.max_frame_len.is_none_or(|max| len <= max)
+    }
+}
+
 /// Why no device can be made as a user asks. All of it is `EINVAL` to user space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotPossible {

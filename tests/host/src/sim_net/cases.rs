@@ -9,7 +9,7 @@ use super::{
     features::{self, Layout, Negotiated, Offered, QueuePairs, Role, C_SIMULATOR},
     filter::Filter,
     frames::negotiated,
-    header::{Header, HeaderSize, PartialChecksum, ReceiveOffloads, Work},
+    header::{Header, HeaderSize, Large, PartialChecksum, ReceiveOffloads, SegmentKind, Work},
     mac::MacAddress,
     model::{Change, Model, NotPossible},
     reference::{bits, is_closed, SUPPORTED},
@@ -336,6 +336,36 @@ fn what_a_user_can_ask_for() {
         ..default
     };
     assert_eq!(wrong(config), NotPossible::Features(refusal));
+}
+
+#[test]
+fn frames_that_are_too_long() {
+    let start = frame(mac(6), None);
+    let large = PartialChecksum::new(34, 16, 65536).map(|checksum| {
+        Header::Large(Large {
+            checksum,
+            kind: SegmentKind::TcpV4,
+            ecn: false,
+            segment_size: 1448.try_into().unwrap(),
+            header_len: 0,
+        })
+    });
+    let large = large.unwrap();
+    // A tag is not part of what the MTU counts, nor is the Ethernet header.
+    let mut model = device(1, &[3]);
+    let accepts = |model: &Model, len, header| model.receiver().accepts(&start, len, &header);
+    assert!(accepts(&model, 1518, Header::Plain));
+    assert!(!accepts(&model, 1519, Header::Plain));
+    assert!(!accepts(&model, 1519, Header::Verified));
+    assert!(accepts(&model, 65536, large));
+    model.set_link(false);
+    assert!(!accepts(&model, 60, Header::Plain));
+    model.set_link(true);
+    assert!(accepts(&model, 60, Header::Plain));
+    let other = frame(mac(10), None);
+    assert!(!model.receiver().accepts(&other, 60, &Header::Plain));
+    // Without the feature, the driver has to see to it.
+    assert!(accepts(&device(1, &[]), 9000, Header::Plain));
 }
 
 #[test]
