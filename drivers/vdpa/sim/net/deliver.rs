@@ -110,7 +110,7 @@ impl Lane<'_> {
         let Ok(header) = Header::parse(header, len, self.negotiated) else {
             return Ok(self.refuse());
         };
-        if !self.receiver.accepts(frame, len, &header) {
+        if !self.receiver.accepts(frame, len, &header) || self.dropped.next() {
             self.count_sent(len);
             self.received.drops = self.received.drops.saturating_add(1);
             return Ok(Verdict::Done);
@@ -201,6 +201,10 @@ impl Lane<'_> {
                 };
                 // Some were received before there was no buffer for the next.
                 for segment in segments.skip(*self.resume) {
+                    if !self.receiver.fits(segment.len(), &header) {
+                        self.received.drops = self.received.drops.saturating_add(1);
+                        break;
+                    }
                     let mut from = From {
                         session,
                         other: other.as_deref_mut(),

@@ -3,6 +3,10 @@
 //! `vdpa dev add` and `vdpa dev del`.
 
 use crate::{
+    faults::{
+        self,
+        Files, //
+    },
     mac::MacAddress,
     model::Model,
     net::{
@@ -95,9 +99,15 @@ impl ManagementOps for Manager {
         request: NewDevice<'a, Self>,
         config: &DeviceConfig,
     ) -> Result<ManagedDevice<'a, Device>> {
-        let model = Model::provision(config, random_address()).map_err(|_| EINVAL)?;
+        let model = Model::provision(config, random_address()).map_err(|reason| {
+            pr_err!("{}: cannot be made: {:?}\n", request.name(), reason);
+            EINVAL
+        })?;
         let offered = model.offered();
-        let params = Device::params(&self.parameters, offered.queues(), GROUPS, ADDRESS_SPACES);
+        let params = DeviceParams {
+            attribute_groups: Some(peers::ATTRIBUTES),
+            ..Device::params(&self.parameters, offered.queues(), GROUPS, ADDRESS_SPACES)
+        };
         let device = request.make(&params, |setup| {
             Device::new(
                 setup,
@@ -105,7 +115,7 @@ impl ManagementOps for Manager {
                 self.parameters,
                 &self.executors,
                 offered.features(),
-                Net::new(model),
+                Net::new(model, &self.registry),
             )
         })?;
         // A driver may be bound before `register()` returns, and send commands.

@@ -278,16 +278,6 @@ impl<'a> Segment<'a> {
     pub(crate) const fn len(&self) -> usize {
         self.headers_len.saturating_add(self.payload.len())
     }
-
-    /// Writes the segment to the start of a buffer, if it is long enough, and returns its length.
-    pub(crate) fn write_to(&self, out: &mut [u8]) -> Option<usize> {
-        let headers = self.headers();
-        let (to_headers, rest) = out.split_at_mut_checked(headers.len())?;
-        let to_payload = rest.get_mut(..self.payload.len())?;
-        to_headers.copy_from_slice(headers);
-        to_payload.copy_from_slice(self.payload);
-        Some(self.len())
-    }
 }
 
 /// Replaces what is at an offset.
