@@ -196,7 +196,7 @@ fn meddle(ram: &Ram, meddling: Vec<u8>) {
 
 impl Device {
     fn step(&mut self, bytes: &mut Bytes<'_>) {
-        self.ram.take_log();
+        self.ram.each_op(|_| ());
         let kind = bytes.byte();
         match kind % 12 {
             0..=2 => self.next(),
@@ -219,25 +219,24 @@ impl Device {
     fn look(&mut self) {
         let size = usize::from(self.config.size);
         let (mut loads, mut reads) = (0, 0);
-        for op in self.ram.take_log() {
-            match op {
-                Op::Load { .. } => loads += 1,
-                Op::Read { len, .. } => {
-                    reads += 1;
-                    assert!(len <= 128);
-                }
-                Op::Store {
-                    at, size: bytes, ..
-                } => match self.config.format {
-                    Format::Split => assert!(at >= DEVICE),
-                    // Addresses are the driver's.
-                    Format::Packed if at < DRIVER => assert_eq!((bytes, at % 16), (8, 8)),
-                    Format::Packed => assert_eq!(at, DEVICE),
-                },
-                Op::Write { .. } => panic!("who writes to buffers?"),
-                Op::ReadBarrier | Op::WriteBarrier | Op::FullBarrier => (),
+        let format = self.config.format;
+        self.ram.each_op(|op| match op {
+            Op::Load { .. } => loads += 1,
+            Op::Read { len, .. } => {
+                reads += 1;
+                assert!(len <= 128);
             }
-        }
+            Op::Store {
+                at, size: bytes, ..
+            } => match format {
+                Format::Split => assert!(at >= DEVICE),
+                // Addresses are the driver's.
+                Format::Packed if at < DRIVER => assert_eq!((bytes, at % 16), (8, 8)),
+                Format::Packed => assert_eq!(at, DEVICE),
+            },
+            Op::Write { .. } => panic!("who writes to buffers?"),
+            Op::ReadBarrier | Op::WriteBarrier | Op::FullBarrier => (),
+        });
         assert!(loads <= 2 + 2 * size && reads <= self.slots + 1);
         let error = self.queue.error();
         assert!(self.error.is_none() || self.error == error);

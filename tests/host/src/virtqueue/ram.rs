@@ -75,6 +75,11 @@ impl Ram {
         std::mem::take(&mut self.inner().log)
     }
 
+    /// The same, one by one.
+    pub fn each_op(&self, look: impl FnMut(Op)) {
+        self.inner().log.drain(..).for_each(look);
+    }
+
     /// Bytes, for the driver.
     pub fn get(&self, at: u64, len: usize) -> Vec<u8> {
         let start = (at - BASE) as usize;
@@ -87,12 +92,17 @@ impl Ram {
         self.inner().bytes[start..start + bytes.len()].copy_from_slice(bytes);
     }
 
+    fn array<const N: usize>(&self, at: u64) -> [u8; N] {
+        let start = (at - BASE) as usize;
+        self.inner().bytes[start..start + N].try_into().unwrap()
+    }
+
     pub fn get16(&self, at: u64) -> u16 {
-        u16::from_le_bytes(self.get(at, 2).try_into().unwrap())
+        u16::from_le_bytes(self.array(at))
     }
 
     pub fn get32(&self, at: u64) -> u32 {
-        u32::from_le_bytes(self.get(at, 4).try_into().unwrap())
+        u32::from_le_bytes(self.array(at))
     }
 
     pub fn set16(&self, at: u64, value: u16) {
