@@ -207,12 +207,6 @@ pub struct Socket {
     seq: u32,
 }
 
-const NETLINK_GENERIC: i32 = 16;
-const NETLINK_ADD_MEMBERSHIP: i32 = 1;
-const NETLINK_CAP_ACK: i32 = 10;
-const NETLINK_EXT_ACK: i32 = 11;
-const NETLINK_GET_STRICT_CHK: i32 = 12;
-
 impl Default for Socket {
     fn default() -> Self {
         Self::new()
@@ -223,14 +217,14 @@ impl Socket {
     pub fn new() -> Self {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
         // SAFETY: A system call without pointers.
-        let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, NETLINK_GENERIC) };
+        let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_GENERIC) };
         assert!(fd >= 0, "socket: {:?}", Errno::last());
         // SAFETY: The descriptor was just made and is nobody else's.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         let s = Socket { fd, seq: 1000 };
-        s.set_option(libc::SOL_NETLINK, NETLINK_EXT_ACK, 1);
-        s.set_option(libc::SOL_NETLINK, NETLINK_CAP_ACK, 1);
-        s.set_option(libc::SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+        s.set_option(libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1);
+        s.set_option(libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1);
+        s.set_option(libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
         s.set_timeout(Duration::from_secs(60));
         s.bind();
         s
@@ -283,7 +277,11 @@ impl Socket {
     }
 
     pub fn join(&self, group: u32) {
-        self.set_option(libc::SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group as i32);
+        self.set_option(
+            libc::SOL_NETLINK,
+            libc::NETLINK_ADD_MEMBERSHIP,
+            group as i32,
+        );
     }
 
     /// Sends without waiting for anything; the sequence number used.

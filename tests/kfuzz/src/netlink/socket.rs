@@ -9,11 +9,6 @@ use vdpa_test::Errno;
 
 use super::Who;
 
-const NETLINK_GENERIC: i32 = 16;
-const NETLINK_ADD_MEMBERSHIP: i32 = 1;
-const NETLINK_CAP_ACK: i32 = 10;
-const NETLINK_EXT_ACK: i32 = 11;
-const NETLINK_GET_STRICT_CHK: i32 = 12;
 const NOBODY: u32 = 65534;
 
 fn check(what: &str, ret: libc::c_long) {
@@ -80,15 +75,15 @@ impl Socket {
     fn new(who: Who) -> Self {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: A system call without pointers.
-        let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, NETLINK_GENERIC) };
+        let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_GENERIC) };
         check("socket", fd.into());
         // SAFETY: The descriptor was just made and is nobody else's.
         let socket = Socket(unsafe { OwnedFd::from_raw_fd(fd) });
-        socket.set_option(libc::SOL_NETLINK, NETLINK_EXT_ACK, 1);
+        socket.set_option(libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1);
         // The others get errors with the request in them, and are checked less strictly.
         let strict = i32::from(who != Who::User);
-        socket.set_option(libc::SOL_NETLINK, NETLINK_CAP_ACK, strict);
-        socket.set_option(libc::SOL_NETLINK, NETLINK_GET_STRICT_CHK, strict);
+        socket.set_option(libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, strict);
+        socket.set_option(libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, strict);
         socket
     }
 
@@ -106,7 +101,11 @@ impl Socket {
     }
 
     pub fn join(&self, group: u32) {
-        self.set_option(libc::SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group as i32);
+        self.set_option(
+            libc::SOL_NETLINK,
+            libc::NETLINK_ADD_MEMBERSHIP,
+            group as i32,
+        );
     }
 
     pub fn send(&self, bytes: &[u8]) -> Result<(), Errno> {
