@@ -6,7 +6,6 @@
 //! rest is here: threads, coverage, the corpus, what is left behind after a
 //! crash, and the watch over the kernel's log.
 
-pub mod console;
 pub mod corpus;
 pub mod coverage;
 pub mod functions;

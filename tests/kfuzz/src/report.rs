@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the fuzzers print: KTAP, version 1, and lines of information.
+//! What the fuzzers print: KTAP, version 1.
 
 use std::io::Write;
+
+use vdpa_test::ktap::note;
 
 /// A part of a whole, for people.
 pub fn part(n: usize, all: usize) -> String {
     let percent = (n * 100).checked_div(all).unwrap_or(0);
     format!("{n} of {all} ({percent} %)")
-}
-
-/// A line of information for each line of the text.
-pub fn note(text: impl AsRef<str>) {
-    for line in text.as_ref().lines() {
-        println!("# {line}");
-    }
-    let _ = std::io::stdout().flush();
 }
 
 /// The results of a program.

@@ -9,15 +9,16 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use vdpa_test::kmsg::Kmsg;
+use vdpa_test::ktap::note;
+use vdpa_test::trouble::is_trouble;
 
-use crate::console::is_trouble;
 use crate::corpus::Corpus;
 use crate::coverage::Coverage;
 use crate::journal::{self, Journal};
 use crate::kcov::Kcov;
 use crate::options::{Limit, Options};
 use crate::random::Random;
-use crate::report::{note, part};
+use crate::report::part;
 
 /// What is given to the kernel at once, as text for people and for a replay.
 pub trait Input: Clone + Send + Sync {

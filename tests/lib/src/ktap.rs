@@ -146,9 +146,12 @@ fn install_hook() {
     }));
 }
 
+/// Comes before the name of the test in the kernel log.
+pub const MARK: &str = "rvdpa-test: ";
+
 /// Names the test in the kernel log, so that a report there can be attributed.
-fn mark(program: &str, test: &str) {
-    let _ = fs::write("/dev/kmsg", format!("<6>rvdpa-test: {program}: {test}\n"));
+pub fn mark(program: &str, test: &str) {
+    let _ = fs::write("/dev/kmsg", format!("<6>{MARK}{program}: {test}\n"));
 }
 
 fn verdict(program: &str, name: &str, test: fn(), differences: &[Difference]) -> (bool, String) {

@@ -16,6 +16,7 @@ pub mod nl;
 pub mod parent;
 pub mod sim;
 pub mod sys;
+pub mod trouble;
 pub mod user;
 pub mod user_disk;
 pub mod vdpa;

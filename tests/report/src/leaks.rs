@@ -3,7 +3,9 @@
 
 use std::collections::HashSet;
 
-use crate::log::{Report, MARK};
+use vdpa_test::ktap::MARK;
+
+use crate::log::Report;
 
 /// CONFIG_HZ of the kernels that we test on (tools/debug/base.config).
 const HZ: f64 = 250.0;

@@ -2,55 +2,9 @@
 //! Finds reports of trouble in a kernel log and the tests during which they came.
 
 use vdpa_test::differences::{Difference, Kind};
+use vdpa_test::ktap::MARK;
+use vdpa_test::trouble::is_trouble;
 
-/// What no healthy kernel prints. Matched as text: names of functions change.
-const TROUBLE: [&str; 43] = [
-    "BUG:",
-    "] BUG ",
-    "kernel BUG at",
-    "WARNING:",
-    "[ cut here ]",
-    "Oops",
-    "general protection fault",
-    "invalid opcode",
-    "Unable to handle",
-    "stack segment",
-    "Kernel panic",
-    "panicked at",
-    "rust_kernel:",
-    "KASAN",
-    "KFENCE",
-    "KCSAN",
-    "UBSAN",
-    "refcount_t:",
-    "list_add corruption",
-    "list_del corruption",
-    "Call Trace:",
-    "INFO: task ",
-    "rcu: INFO:",
-    "detected stall",
-    "soft lockup",
-    "hard LOCKUP",
-    "workqueue lockup",
-    "possible circular locking",
-    "possible recursive locking",
-    "inconsistent lock state",
-    "suspicious RCU usage",
-    "held lock freed",
-    "scheduling while atomic",
-    "sleeping function called",
-    "unreferenced object",
-    "memory leak detector disabled",
-    "lockdep is turned off",
-    "trying to register non-static key",
-    "page allocation failure",
-    "DMA-API: device",
-    "ODEBUG:",
-    "cannot create duplicate filename",
-    "DEBUG_LOCKS_WARN",
-];
-
-pub const MARK: &str = "rvdpa-test: ";
 const LONGEST_REPORT: usize = 150;
 
 #[derive(Debug)]
@@ -81,10 +35,6 @@ impl Report {
             _ => false,
         })
     }
-}
-
-fn is_trouble(line: &str) -> bool {
-    TROUBLE.iter().any(|t| line.contains(t))
 }
 
 impl Report {

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vdpa_kfuzz::console::mark;
 use vdpa_kfuzz::coverage::Coverage;
 use vdpa_kfuzz::netlink::churn::Churn;
 use vdpa_kfuzz::netlink::socket::new_namespace;
 use vdpa_kfuzz::netlink::worker::Surroundings;
 use vdpa_kfuzz::netlink::{world, Netlink};
 use vdpa_kfuzz::options::USAGE;
-use vdpa_kfuzz::report::{note, part, Results};
+use vdpa_kfuzz::report::{part, Results};
 use vdpa_kfuzz::{Options, Random, Session};
+use vdpa_test::ktap::{mark, note};
 
 const PROGRAM: &str = "fuzz-netlink";
 
@@ -57,7 +57,7 @@ fn report_coverage(options: &Options, coverage: &Coverage) -> Vec<String> {
 fn run(options: &Options) -> bool {
     let replays = !options.replay.is_empty();
     let mut results = Results::plan(4);
-    mark(&format!("{PROGRAM}: messages"));
+    mark(PROGRAM, "messages");
     let family = world::set_up();
     let around = Arc::new(Surroundings {
         family: family.id,
@@ -100,9 +100,9 @@ fn run(options: &Options) -> bool {
         }
     }
 
-    mark(&format!("{PROGRAM}: clean_up"));
+    mark(PROGRAM, "clean_up");
     results.result("clean_up", &world::tear_down());
-    mark(&format!("{PROGRAM}: end"));
+    mark(PROGRAM, "end");
     results.all_ok()
 }
 

@@ -3,16 +3,16 @@
 //! the report on the run looks for the resets in the console's log, where the
 //! test parent tells them.
 
+use vdpa_test::ktap::mark;
 use vdpa_test::parent;
 use vdpa_test::sys;
 use vdpa_test::vdpa::*;
 
+const PROGRAM: &str = env!("CARGO_BIN_NAME");
+
 fn main() {
     println!("KTAP version 1");
-    let mark = |what: &str| {
-        std::fs::write("/dev/kmsg", format!("<6>rvdpa-test: shutdown: {what}\n")).unwrap();
-    };
-    mark("prepares");
+    mark(PROGRAM, "prepares");
     parent::load();
     parent::control("mgmt-add m0");
     let mut v = Vdpa::new();
@@ -29,7 +29,7 @@ fn main() {
     }
     parent::control("console 1");
     std::fs::write("/out/status", "0\n").unwrap();
-    mark("reboots");
+    mark(PROGRAM, "reboots");
     // SAFETY: System calls without pointers; the VM ends here.
     unsafe {
         libc::sync();
