@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Runs the tests of a program and prints KTAP, version 1.
+//! Runs the tests of a program and prints KTAP, version 1; reads its lines of results.
 
 use std::any::Any;
 use std::fs;
@@ -86,6 +86,32 @@ pub fn case_result(name: impl AsRef<str>, ok: bool) {
         before + 1,
         name.as_ref().replace('#', "\\#")
     );
+}
+
+/// A line of KTAP that tells the result of a test or of a case.
+#[derive(Debug)]
+pub struct ResultLine<'a> {
+    pub ok: bool,
+    pub name: &'a str,
+    /// What follows the name: `SKIP ...`, `XFAIL ...` or nothing.
+    pub directive: &'a str,
+}
+
+impl<'a> ResultLine<'a> {
+    /// Any other line, also one that is indented, is `None`.
+    pub fn parse(line: &'a str) -> Option<Self> {
+        let (ok, rest) = match line.strip_prefix("not ok ") {
+            Some(rest) => (false, rest),
+            None => (true, line.strip_prefix("ok ")?),
+        };
+        let (_number, rest) = rest.split_once(' ')?;
+        let (name, directive) = rest.split_once(" # ").unwrap_or((rest, ""));
+        Some(ResultLine {
+            ok,
+            name: name.trim(),
+            directive,
+        })
+    }
 }
 
 fn word(ok: bool) -> &'static str {

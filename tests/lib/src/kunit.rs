@@ -7,7 +7,8 @@
 use std::path::Path;
 
 use crate::kmsg::Kmsg;
-use crate::{ktap, sys};
+use crate::ktap::{self, ResultLine};
+use crate::sys;
 
 const FILTER: &str = "/sys/module/kunit/parameters/filter_glob";
 
@@ -43,14 +44,14 @@ pub fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Outcome>, S
             (suite, tests_planned, tests) = (name.trim().to_string(), 0, 0);
         } else if let Some(n) = inner.and_then(|l| l.strip_prefix("1..")) {
             tests_planned = n.trim().parse().map_err(|_| format!("plan: {line}"))?;
-        } else if let Some((ok, test)) = inner.and_then(result) {
+        } else if let Some(result) = inner.and_then(ResultLine::parse) {
             tests += 1;
             found.push(Outcome {
                 suite: suite.clone(),
-                test: test.to_string(),
-                ok,
+                test: result.name.to_string(),
+                ok: result.ok,
             });
-        } else if let Some((_, name)) = result(line) {
+        } else if let Some(ResultLine { name, .. }) = ResultLine::parse(line) {
             suites += 1;
             if name != suite || tests != tests_planned {
                 return Err(format!("{name}: {tests} results of {tests_planned}"));
@@ -61,15 +62,6 @@ pub fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Outcome>, S
         true => Ok(found),
         false => Err(format!("{suites} of {planned} suites ended")),
     }
-}
-
-fn result(line: &str) -> Option<(bool, &str)> {
-    let (ok, rest) = match line.strip_prefix("not ok ") {
-        Some(rest) => (false, rest),
-        None => (true, line.strip_prefix("ok ")?),
-    };
-    let (_number, name) = rest.split_once(' ')?;
-    Some((ok, name.split(" # ").next()?.trim()))
 }
 
 /// Calls `load` with the suites switched on and makes each result a case of the

@@ -5,6 +5,7 @@
 //! `tests/differences` says counts as one that passed.
 
 use vdpa_test::differences::{Difference, Kind};
+use vdpa_test::ktap::ResultLine;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -22,27 +23,6 @@ pub struct Results {
     pub failures: Vec<String>,
     /// Tests that met their entry in `tests/differences`.
     pub differences_seen: Vec<String>,
-}
-
-#[derive(Debug)]
-struct Line<'a> {
-    ok: bool,
-    name: &'a str,
-    directive: &'a str,
-}
-
-fn result_line(line: &str) -> Option<Line<'_>> {
-    let (ok, rest) = match line.strip_prefix("not ok ") {
-        Some(rest) => (false, rest),
-        None => (true, line.strip_prefix("ok ")?),
-    };
-    let (_number, rest) = rest.split_once(' ')?;
-    let (name, directive) = rest.split_once(" # ").unwrap_or((rest, ""));
-    Some(Line {
-        ok,
-        name: name.trim(),
-        directive,
-    })
 }
 
 const BEGIN: &str = "# program: ";
@@ -64,7 +44,7 @@ impl Results {
         self.failures.push(what);
     }
 
-    fn test(&mut self, p: &mut Program, line: &Line<'_>) {
+    fn test(&mut self, p: &mut Program, line: &ResultLine<'_>) {
         let full = format!("{}.{}", p.name, line.name);
         let cases_failed = std::mem::take(&mut p.cases_failed);
         let cases_passed = std::mem::take(&mut p.cases_passed);
@@ -130,12 +110,12 @@ impl Results {
                     r.end(p, rest.rsplit(' ').next());
                 }
             } else if let Some(p) = &mut current {
-                if let Some(case) = line.strip_prefix("    ").and_then(result_line) {
+                if let Some(case) = line.strip_prefix("    ").and_then(ResultLine::parse) {
                     match case.ok {
                         true => p.cases_passed += 1,
                         false => p.cases_failed.push(case.name.to_string()),
                     }
-                } else if let Some(test) = result_line(line) {
+                } else if let Some(test) = ResultLine::parse(line) {
                     r.test(p, &test);
                 } else if let Some(n) = line.strip_prefix("1..") {
                     p.plan = n.trim().parse().ok();
