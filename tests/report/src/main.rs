@@ -17,6 +17,9 @@ use std::process::ExitCode;
 
 use vdpa_test::differences;
 
+/// Reports about the kernel itself.
+const KNOWN_REPORTS: &str = include_str!("../../known-reports");
+
 fn read(path: impl AsRef<Path>) -> String {
     let bytes = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\r', "")
@@ -56,9 +59,8 @@ fn main() -> ExitCode {
 
     let mut reports = log::scan(&console);
     reports.append(&mut leaks::read(&read(folder.join("kmemleak")), &console));
-    let known = std::env::var("RVDPA_KNOWN_REPORTS").map_or(String::new(), read);
     for report in reports {
-        if let Some(reason) = report.known(&known) {
+        if let Some(reason) = report.known(KNOWN_REPORTS) {
             println!("    known report during {}: {reason}", report.test);
             continue;
         }
