@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What is there to talk to: management devices of all kinds and what makes them.
 
-use std::thread;
-use std::time::Duration;
-
 use vdpa_test::genl::Family;
 use vdpa_test::vdpa::*;
 use vdpa_test::{parent, sys};
 
 use super::hex;
-use crate::kcov;
 use crate::random::Random;
 
 /// A management device.
@@ -167,11 +163,6 @@ pub fn tear_down() -> Vec<String> {
     }
     let managers = vdpa.dump(CMD_MGMTDEV_GET).len();
     expect(managers > 0, "there is no management device left".into());
-    // The debug kernel puts the release of a device off by up to four seconds. Code of
-    // vhost_vdpa, in C, runs then, and its unload does not wait for that.
-    if kcov::is_there() && sys::is_loaded("vhost_vdpa") {
-        thread::sleep(Duration::from_secs(5));
-    }
     sys::unload_all();
     let devices = sys::devices();
     expect(
