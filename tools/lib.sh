@@ -48,11 +48,19 @@ stock | debug) export KERNEL ;;
 *) die "KERNEL=$KERNEL: stock or debug" ;;
 esac
 
-# use_kernel: makes the kernel's tree if need be and sets `tree`, `kver`, `built`
-# (where results go) and, as paths in the Debian root, `kmodules`
+# use_tree TREE: sets `llvm`, what make has to be told for that kernel's modules:
+# clang makes them if it made the kernel.
+use_tree() {
+	llvm=()
+	! grep -qx CONFIG_CC_IS_CLANG=y "$1/.config" || llvm=(LLVM=1)
+}
+
+# use_kernel: makes the kernel's tree if need be and sets `tree`, `llvm`, `kver`,
+# `built` (where results go) and, as paths in the Debian root, `kmodules`
 # (the kernel's own modules) and `vmlinuz`.
 use_kernel() {
 	tree=$("$SRC/tools/kernel")
+	use_tree "$tree"
 	kver=$(cat "$tree/include/config/kernel.release")
 	built=$SRC/build/$KERNEL
 	kmodules=/usr/lib/modules/$kver
