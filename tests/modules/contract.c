@@ -7,6 +7,7 @@
 
 #define pr_fmt(fmt) "vdpa_test_parent: " fmt
 
+#include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/vmalloc.h>
 #include <uapi/linux/vdpa.h>
@@ -30,6 +31,22 @@ void tp_row(struct tp_report *r, bool ok, const char *name, const char *fmt, ...
 		seq_buf_printf(&r->out, "# %s\n", why);
 	}
 	seq_buf_printf(&r->out, "%sok %d %s\n", ok ? "" : "not ", ++r->number, name);
+}
+
+/*
+ * How many devices were freed. With DEBUG_KOBJECT_RELEASE, which frees them up to
+ * four seconds late, waits until they are as many as wanted.
+ */
+int tp_freed(const int *count, int want)
+{
+	int tries;
+
+	for (tries = 0; IS_ENABLED(CONFIG_DEBUG_KOBJECT_RELEASE) && tries < 600; tries++) {
+		if (READ_ONCE(*count) == want)
+			break;
+		msleep(50);
+	}
+	return READ_ONCE(*count);
 }
 
 /* What the device under test was asked, most recent first. */
@@ -246,7 +263,7 @@ static void check_register(struct tp_report *r)
 	tp_row_true(r, "vdpa_register_device: refused one is not registered",
 		    !device_is_registered(&b->vdpa.dev));
 	put_device(&b->vdpa.dev);
-	tp_row_eq(r, "vdpa_register_device: refused one is freed by its put", freed, 1);
+	tp_row_eq(r, "vdpa_register_device: refused one is freed by its put", tp_freed(&freed, 1), 1);
 
 	get_device(&a->vdpa.dev);
 	vdpa_unregister_device(&a->vdpa);
@@ -255,7 +272,7 @@ static void check_register(struct tp_report *r)
 	tp_row_true(r, "vdpa_unregister_device: off the bus", !found);
 	put_device(found);
 	put_device(&a->vdpa.dev);
-	tp_row_eq(r, "vdpa_unregister_device: freed with the last reference", freed, 2);
+	tp_row_eq(r, "vdpa_unregister_device: freed with the last reference", tp_freed(&freed, 2), 2);
 }
 
 static int probes, removes, probe_result;
@@ -288,6 +305,14 @@ static struct vdpa_driver driver_twin = {
 static struct vdpa_driver driver_bare = {
 	.driver = { .name = "vdpa-contract-bare" },
 };
+
+/* With DEBUG_KOBJECT_RELEASE, the folder of a driver that went goes late. */
+static int register_again(struct vdpa_driver *driver)
+{
+	if (IS_ENABLED(CONFIG_DEBUG_KOBJECT_RELEASE))
+		msleep(TP_LATEST_RELEASE);
+	return vdpa_register_driver(driver);
+}
 
 static void check_driver(struct tp_report *r)
 {
@@ -329,14 +354,14 @@ static void check_driver(struct tp_report *r)
 	tp_row_true(r, "driver without remove: unbinds", !c->vdpa.dev.driver);
 
 	tp_row_eq(r, "__vdpa_register_driver: again after unregistering",
-		  vdpa_register_driver(&driver_a), 0);
+		  register_again(&driver_a), 0);
 	tp_row_true(r, "__vdpa_register_driver: binds devices that are there",
 		    c->vdpa.dev.driver == &driver_a.driver);
 	removes = 0;
 	freed = 0;
 	vdpa_unregister_device(&c->vdpa);
 	tp_row_eq(r, "vdpa_unregister_device: calls remove", removes, 1);
-	tp_row_eq(r, "vdpa_unregister_device: frees", freed, 1);
+	tp_row_eq(r, "vdpa_unregister_device: frees", tp_freed(&freed, 1), 1);
 	vdpa_unregister_driver(&driver_a);
 }
 

@@ -354,6 +354,7 @@ struct tp_device *tp_alloc(struct device *parent, const char *name, const struct
 	if (IS_ERR(td))
 		return td;
 	td->shape = *shape;
+	td->generation = READ_ONCE(tp_generation);
 	td->vdpa.vmap.dma_dev = &td->vdpa.dev;
 	if (shape->ops->free)
 		atomic_inc(&live);

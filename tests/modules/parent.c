@@ -12,6 +12,8 @@
  *   dev-set NAME KEY=VALUE..           change a device that is there
  *   dev-del NAME
  *   console 0|1                        recorded lines go to the console, too
+ *   new-generation                     of devices: what earlier ones do is no
+ *                                      longer recorded
  *
  * KEY is a field of struct tp_shape, `config` (hexadecimal bytes) or `without`
  * (operations left out of the table). log tells which operations were called,
@@ -35,6 +37,7 @@ static struct dentry *dir;
 static bool contract;
 module_param(contract, bool, 0444);
 static DEFINE_MUTEX(control_lock);
+unsigned int tp_generation;
 
 const struct tp_shape tp_default_shape = {
 	.id = VIRTIO_ID_NET,
@@ -63,6 +66,8 @@ void tp_record(const struct vdpa_device *vdev, const char *fmt, ...)
 	va_list args;
 	const char *op_end;
 
+	if (vdev && tp_dev(vdev)->generation != READ_ONCE(tp_generation))
+		return;
 	va_start(args, fmt);
 	vscnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
@@ -128,6 +133,10 @@ static int command(char *line)
 	char *verb = strsep(&line, " ");
 	char *name = strsep(&line, " ");
 
+	if (!strcmp(verb, "new-generation")) {
+		WRITE_ONCE(tp_generation, tp_generation + 1);
+		return 0;
+	}
 	if (!name)
 		return -EINVAL;
 	if (!strcmp(verb, "mgmt-add"))

@@ -37,6 +37,7 @@ struct tp_shape {
 struct tp_device {
 	struct vdpa_device vdpa;	/* first: release frees this pointer */
 	struct list_head list;
+	unsigned int generation;
 	struct tp_shape shape;
 };
 
@@ -47,6 +48,7 @@ static inline struct tp_device *tp_dev(const struct vdpa_device *vdev)
 
 /* parent.c */
 extern const struct tp_shape tp_default_shape;
+extern unsigned int tp_generation;	/* operations of other devices are not recorded */
 __printf(2, 3) void tp_record(const struct vdpa_device *vdev, const char *fmt, ...);
 int tp_shape_set(struct tp_shape *shape, const char *key, const char *value);
 
@@ -81,6 +83,10 @@ __printf(4, 5) void tp_row(struct tp_report *r, bool ok, const char *name, const
 })
 
 #define tp_row_true(r, name, cond) tp_row(r, cond, name, "not true: %s", #cond)
+
+int tp_freed(const int *count, int want);
+/* ms after which DEBUG_KOBJECT_RELEASE has freed everything, with time to spare. */
+#define TP_LATEST_RELEASE 8000
 
 void tp_contract_alloc(struct tp_report *r);
 int tp_contract_init(void);

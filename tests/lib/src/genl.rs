@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Generic netlink: families, requests with their acknowledgement, dumps.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::errno::Errno;
 use crate::nl::*;
+use crate::sys::PATIENCE;
 
 /// The kernel's answer to a request, with the extended part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,9 +143,6 @@ impl Answer {
 }
 
 pub const BIG: usize = 32 * 1024;
-
-/// A dump that does not end by then never ends.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Socket {
     /// Sends and waits for the acknowledgement; replies on the way are collected.

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use crate::errno::Errno;
+use crate::sys::PATIENCE;
 
 pub const NLM_F_REQUEST: u16 = 1;
 pub const NLM_F_MULTI: u16 = 2;
@@ -225,7 +226,7 @@ impl Socket {
         s.set_option(libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1);
         s.set_option(libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1);
         s.set_option(libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
-        s.set_timeout(Duration::from_secs(60));
+        s.set_timeout(PATIENCE);
         s.bind();
         s
     }

@@ -22,6 +22,15 @@ pub fn load() {
     sys::insmod_test("vdpa_test_parent", "");
 }
 
+/// Before a test: empties the logs, and keeps out of them what devices of earlier
+/// tests still do. The debug kernel frees them late.
+pub fn start_anew() {
+    if std::path::Path::new(DIR).exists() {
+        control("new-generation");
+    }
+    forget();
+}
+
 /// Empties the logs of the modules that are loaded.
 pub fn forget() {
     for dir in [DIR, DRIVER_DIR] {

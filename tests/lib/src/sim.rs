@@ -24,7 +24,7 @@ pub fn parameter(name: &str) -> String {
 }
 
 pub fn unload() {
-    sys::unload(&FAMILY);
+    sys::unload(FAMILY);
 }
 
 /// Loads vdpa_sim with these parameters and no others.

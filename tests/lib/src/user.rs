@@ -34,6 +34,18 @@ pub fn fork(body: impl FnOnce()) -> Child {
 }
 
 impl Child {
+    /// Whether it ended by itself; it can still be waited for.
+    pub fn has_ended(&self) -> bool {
+        // SAFETY: All zero is a valid value of this plain structure.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: The pointer is to a live local.
+        let ret = unsafe { libc::waitid(libc::P_PID, self.0 as u32, &raw mut info, flags) };
+        assert_eq!(ret, 0, "waitid: {:?}", Errno::last());
+        // Zero, as it was, if nothing is to be told.
+        info.si_signo != 0
+    }
+
     pub fn wait(self) -> i32 {
         let mut status = 0;
         // SAFETY: The pointer is to a live local.

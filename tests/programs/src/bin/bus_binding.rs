@@ -35,6 +35,7 @@ impl Scene {
     fn without_device(options: &str) -> Self {
         let m = Mgmt::new("m0", options);
         parent::load_driver();
+        parent::clear_driver_log();
         Scene {
             v: Vdpa::new(),
             device: None,

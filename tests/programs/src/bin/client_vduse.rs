@@ -4,6 +4,7 @@
 use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use vdpa_test::sys::{self, sh};
 use vdpa_test::user_disk::{disk_of, fio_verify};
@@ -54,10 +55,24 @@ fn destroy() {
         .write(true)
         .open("/dev/vduse/control")
         .unwrap();
-    // SAFETY: The request reads a name of 256 bytes, which lives across the call.
-    let ret = unsafe { libc::ioctl(control.as_raw_fd(), VDUSE_DESTROY_DEV, name.as_ptr()) };
-    if ret != 0 {
-        ktap::note(format!("destroying {DEVICE}: {:?}", Errno::last()));
+    let try_destroy = || {
+        // SAFETY: The request reads a name of 256 bytes, which lives across the call.
+        let ret = unsafe { libc::ioctl(control.as_raw_fd(), VDUSE_DESTROY_DEV, name.as_ptr()) };
+        if ret == 0 {
+            Errno::OK
+        } else {
+            Errno::last()
+        }
+    };
+    let start = Instant::now();
+    let mut result = try_destroy();
+    // The vDPA device has to be released first, which the debug kernel puts off.
+    while result == Errno::EBUSY && start.elapsed() < sys::PATIENCE {
+        std::thread::sleep(Duration::from_millis(50));
+        result = try_destroy();
+    }
+    if result != Errno::OK {
+        ktap::note(format!("destroying {DEVICE}: {result:?}"));
     }
 }
 

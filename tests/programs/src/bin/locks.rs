@@ -113,6 +113,7 @@ fn life_of_a_device() {
     let mut v = Vdpa::new();
     let _d = v.add("m0", "d0");
     v.del("d0");
+    parent::assert_live(0);
     let mut ops = parent::ops_of("d0");
     // The bus looks at the queue sizes before it asks a driver.
     ops.retain(|o| !o.starts_with("get_"));

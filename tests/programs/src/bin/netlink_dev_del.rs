@@ -48,12 +48,12 @@ fn deletes() {
     let _d = v.add("m0", "d0");
     parent::clear_log();
     v.del("d0");
+    assert_eq!(sys::devices(), Vec::<String>::new());
+    parent::assert_live(0);
     let mut ops = parent::ops_of("d0");
     // Who tells of the removal may look at the device.
     ops.retain(|o| !o.starts_with("get_"));
     assert_eq!(ops, ["dev_del", "dev_deleted", "free"]);
-    assert_eq!(sys::devices(), Vec::<String>::new());
-    parent::assert_live(0);
     v.try_del("d0")
         .expect(Errno::ENODEV, Some("vdpa: device not found"));
     let _d = v.add("m0", "d0");

@@ -282,12 +282,12 @@ fn ordinary_users_may_listen() {
     let listener = user::fork(|| {
         user::become_nobody();
         let l = Listener::new(&v);
-        l.socket.set_timeout(Duration::from_secs(20));
+        l.socket.set_timeout(sys::PATIENCE);
         let told = Reply::parse(l.socket.receive(65536).unwrap().remove(0));
         assert_eq!(told.need(DEV_NAME).str(), "d0");
     });
     // It may take a while until it listens.
-    for _ in 0..20 {
+    while !listener.has_ended() {
         drop(v.add("m0", "d0"));
         std::thread::sleep(Duration::from_millis(50));
     }
