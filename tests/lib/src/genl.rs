@@ -256,7 +256,16 @@ impl Family {
         }
     }
 
-    /// Asks the controller by name. Does not load a module by itself, the kernel may.
+    /// Whether the family is registered. Does not let the kernel load its module, as
+    /// asking for it by name does.
+    pub fn exists(name: &str) -> bool {
+        let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_DUMP;
+        let msg = Msg::genl(GENL_ID_CTRL, flags, CTRL_CMD_GETFAMILY, 2);
+        let all = Socket::new().request(&msg).all();
+        all.iter().any(|r| Self::parse(r).name == name)
+    }
+
+    /// Asks the controller by name. The kernel may load the module.
     pub fn find(name: &str) -> Result<Self, Errno> {
         let answer = Socket::new().request(&Self::request(name));
         match answer.ack.errno {

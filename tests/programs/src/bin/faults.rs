@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 use vdpa_test::faults::Faults;
 use vdpa_test::genl::{Answer, Family};
@@ -266,15 +265,13 @@ fn module_load() {
         (
             sys::is_loaded("vdpa"),
             std::path::Path::new(sys::BUS).exists(),
-            Family::find("vdpa").is_ok(),
+            Family::exists("vdpa"),
         )
     };
     let mut errors = BTreeMap::<String, u32>::new();
     for nth in (1..).step_by(5) {
         sys::unload_all();
-        sys::wait_at_most(Duration::from_secs(30), "the bus goes", || {
-            there() == (false, false, false)
-        });
+        sys::wait_for("the bus to go", || there() == (false, false, false));
         let a = faults.nth(nth, || finit_module(&file));
         *errors.entry(format!("{:?}", a.result)).or_default() += 1;
         if a.result == Errno::OK {
