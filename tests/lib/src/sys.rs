@@ -100,6 +100,11 @@ pub fn unload_all() {
     unload(MODULES);
 }
 
+/// As `unload_all`, except for these.
+pub fn unload_others(keep: &[&str]) {
+    unload(MODULES.into_iter().filter(|m| !keep.contains(m)));
+}
+
 pub(crate) fn unload(modules: impl IntoIterator<Item = &'static str>) {
     // A user may need a moment to go: a worker, a closing file, on the debug kernel
     // a device.

@@ -22,18 +22,21 @@ ktap_main!(
     fs_device,
 );
 
-/// Runs `body`, then removes what it made.
+/// Runs `body` with the simulators alone, then removes what it made.
 fn with_sims(body: impl FnOnce()) {
-    sys::unload_all();
+    const MODULES: [&str; 5] = ["vdpa_sim_net", "vdpa_sim_blk", "vdpa_sim", "vringh", "vdpa"];
+    sys::unload_others(&MODULES);
     sys::modprobe("vdpa_sim_net");
     sys::modprobe("vdpa_sim_blk");
-    struct Unload;
-    impl Drop for Unload {
+    struct Delete;
+    impl Drop for Delete {
         fn drop(&mut self) {
-            sys::unload_all();
+            for device in sys::devices() {
+                sh(&format!("vdpa dev del {device}"));
+            }
         }
     }
-    let _u = Unload;
+    let _d = Delete;
     body();
 }
 

@@ -26,7 +26,7 @@ fn log_of(body: impl FnOnce()) -> Vec<String> {
     body();
     let log = parent::log();
     drop(d);
-    sys::rmmod_ok("vdpa_test_driver");
+    parent::forget_driver();
     log
 }
 

@@ -30,7 +30,7 @@ fn unload(modules: &[&str]) {
 
 fn fifty_cycles() {
     sys::unload_all();
-    for n in 0..50 {
+    for n in 0..sys::rounds(50, 2) {
         sys::sh("modprobe -a vdpa_sim_net vdpa_sim_blk").expect_ok();
         // With devices in every other cycle.
         if n % 2 == 0 {
@@ -50,7 +50,7 @@ fn cycles_of_the_bus_drivers() {
     sys::modprobe("vdpa_sim_net");
     let mut v = Vdpa::new();
     let _d = v.add("vdpasim_net", "n0");
-    for _ in 0..6 {
+    for _ in 0..sys::rounds(6, 1) {
         for driver in ["vhost_vdpa", "virtio_vdpa"] {
             sys::modprobe(driver);
             assert_eq!(sys::driver_of("n0").as_deref(), Some(driver));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use vdpa_test::nl::*;
 use vdpa_test::parent::{self, Mgmt};
 use vdpa_test::vdpa::*;
-use vdpa_test::{ktap_main, sys, user, Errno};
+use vdpa_test::{ktap_main, user, Errno};
 
 ktap_main!(
     management_device,
@@ -61,7 +61,7 @@ fn with_device(body: impl FnOnce(&Vdpa)) {
     body(&v);
     assert_eq!(v.get("d0").need(DEV_NAME).str(), "d0");
     drop(d);
-    sys::rmmod_ok("vdpa_test_driver");
+    parent::forget_driver();
 }
 
 fn management_device() {
