@@ -104,6 +104,14 @@ rust_parts() {
 	done
 }
 
+# report_on FOLDER STAGE PROGRAM...: what came of test programs in a VM, which left
+# their output and its console there (see tests/report).
+report_on() {
+	"$SRC/tools/in-root" env RVDPA_DIFFERENCES="$SRC/tests/differences" \
+		RVDPA_RUST_MODULES="$2/usr/lib/rvdpa/rust-modules" \
+		"$SRC/build/tests/release/vdpa-test-report" "$1" "${@:3}"
+}
+
 need_root() {
 	[ "$(id -u)" = 0 ] || die "root rights are needed: the tools make a Debian root and mount in it." \
 		"Try the same command with sudo. The cache is then in root's home;" \
