@@ -13,7 +13,10 @@ mod tests {
         },
         ops::DeviceOps,
         ops_table::OpsTable,
-        parent::DeviceParams,
+        parent::{
+            DeviceParams,
+            MapStyle, //
+        },
         queue::{
             QueueAddresses,
             QueueIndex,
@@ -119,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_not_implemented_is_null() {
-        let table = OpsTable::<Stub>::table();
+        let table = OpsTable::<Stub>::table(MapStyle::default());
         assert!(table.set_map.is_some());
         assert!(table.free.is_some());
         // Kept by the library, whether the type wants to know or not.
