@@ -22,6 +22,9 @@ impl Bounce {
     /// At least one byte of it, and `wanted` if it is large enough.
     pub(crate) fn part(&mut self, wanted: usize) -> Result<&mut [u8], Fault> {
         let size = wanted.min(self.0.len());
-        self.0.get_mut(..size).filter(|part| !part.is_empty()).ok_or(Fault)
+        self.0
+            .get_mut(..size)
+            .filter(|part| !part.is_empty())
+            .ok_or(Fault)
     }
 }

@@ -106,7 +106,8 @@ impl<T: HasWindow> KernelMap<T> {
         gfp: gfp_t,
     ) -> *mut c_void {
         // SAFETY: No requirements.
-        let memory = unsafe { bindings::alloc_pages_exact_noprof(size, gfp | bindings::__GFP_ZERO) };
+        let memory =
+            unsafe { bindings::alloc_pages_exact_noprof(size, gfp | bindings::__GFP_ZERO) };
         if memory.is_null() {
             return ptr::null_mut();
         }

@@ -233,7 +233,9 @@ impl<'s> Session<'s> {
             };
             let mut copied: u32 = 0;
             while copied < source.len {
-                let target = to.next_piece(source.len.wrapping_sub(copied)).ok_or(Fault)?;
+                let target = to
+                    .next_piece(source.len.wrapping_sub(copied))
+                    .ok_or(Fault)?;
                 let at = source.at.checked_add(copied.into()).ok_or(Fault)?;
                 let peer = peer.as_deref_mut();
                 self.copy_piece(at, peer, target.at, target.len, bounce)?;

@@ -67,7 +67,10 @@ pub struct Executors(WorkQueue);
 impl Executors {
     /// Fails with `ENOMEM`.
     pub fn new() -> Result<Arc<Self>> {
-        Ok(Arc::new(Self(WorkQueue::threads(c"vdpa_sim")?), GFP_KERNEL)?)
+        Ok(Arc::new(
+            Self(WorkQueue::threads(c"vdpa_sim")?),
+            GFP_KERNEL,
+        )?)
     }
 }
 
@@ -330,7 +333,11 @@ impl<M: Model> Simulator<M> {
     /// There is something in a queue. Any context.
     #[inline]
     pub(crate) fn kick(&self, queue: QueueIndex) {
-        if !self.queue(queue.to_usize()).is_some_and(VirtQueue::is_ready) || !self.is_running() {
+        if !self
+            .queue(queue.to_usize())
+            .is_some_and(VirtQueue::is_ready)
+            || !self.is_running()
+        {
             return;
         }
         self.model.kicked(self, queue);

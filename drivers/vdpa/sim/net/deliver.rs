@@ -348,7 +348,8 @@ fn put_merged(
     for (chain, size) in taken.iter().flatten() {
         let written = left.min(*size);
         left = left.saturating_sub(written);
-        to.queue.complete(from.receiver_session(), *chain, written)?;
+        to.queue
+            .complete(from.receiver_session(), *chain, written)?;
     }
     Ok(copied.map_or(Put::Lost, |()| Put::Done))
 }

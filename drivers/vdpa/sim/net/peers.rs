@@ -47,10 +47,7 @@ impl Registry {
 
     /// From now on the card can be paired.
     pub(crate) fn add(&self, device: &ParentDevice<Device>) -> Result {
-        Ok(self
-            .devices
-            .lock()
-            .push(ARef::from(device), GFP_KERNEL)?)
+        Ok(self.devices.lock().push(ARef::from(device), GFP_KERNEL)?)
     }
 
     /// The card is on its own, and stays so.
@@ -161,5 +158,4 @@ impl sysfs::Attribute<ParentDevice<Device>> for Peer {
 }
 
 /// The attributes of a card.
-pub(crate) const ATTRIBUTES: sysfs::Groups<ParentDevice<Device>> =
-    sysfs::Groups::one::<(Peer,)>();
+pub(crate) const ATTRIBUTES: sysfs::Groups<ParentDevice<Device>> = sysfs::Groups::one::<(Peer,)>();
