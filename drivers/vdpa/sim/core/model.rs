@@ -46,6 +46,9 @@ pub trait Model: Sized + Send + Sync + 'static {
     /// context.
     fn kicked(&self, device: &Simulator<Self>, queue: QueueIndex);
 
+    /// Somebody who wanted a queue could not have it: schedules all who may be that. Any context.
+    fn missed(&self, device: &Simulator<Self>, queue: QueueIndex);
+
     /// The group of a queue.
     fn group_of(&self, device: &Simulator<Self>, queue: QueueIndex) -> GroupId;
 

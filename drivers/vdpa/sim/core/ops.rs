@@ -8,7 +8,10 @@
 use crate::{
     model::Model,
     simulator::Simulator,
-    virt_queue::VirtQueue, //
+    virt_queue::{
+        Inner,
+        VirtQueue, //
+    },
 };
 use kernel::{
     mm::Mm,
@@ -37,6 +40,21 @@ use vdpa_bindings as bindings;
 impl<M: Model> Simulator<M> {
     fn find(&self, queue: QueueIndex) -> Result<&VirtQueue<M::QueueData>> {
         self.queue(queue.to_usize()).ok_or(EINVAL)
+    }
+
+    /// Does something with a queue that nobody else has meanwhile. Fails with `EINVAL` if there is no
+    /// such queue.
+    fn with<R>(
+        &self,
+        index: QueueIndex,
+        f: impl FnOnce(&mut Inner<M::QueueData>) -> R,
+    ) -> Result<R> {
+        let queue = self.find(index)?;
+        let result = f(&mut queue.claim());
+        if queue.take_left() {
+            self.model().missed(self, index);
+        }
+        Ok(result)
     }
 
     /// Whether a change of what is mapped is to fail.
@@ -94,14 +112,11 @@ impl<M: Model> DeviceOps for Simulator<M> {
     type OwnerModule = M::OwnerModule;
 
     fn set_vq_address(&self, queue: QueueIndex, at: QueueAddresses) -> Result {
-        self.find(queue)?.claim().set_addresses(at);
-        Ok(())
+        self.with(queue, |queue| queue.set_addresses(at))
     }
 
     fn set_vq_num(&self, queue: QueueIndex, entries: u32) {
-        if let Ok(queue) = self.find(queue) {
-            queue.claim().set_size(entries);
-        }
+        let _ = self.with(queue, |queue| queue.set_size(entries));
     }
 
     fn kick_vq(&self, queue: QueueIndex) {
@@ -121,9 +136,8 @@ impl<M: Model> DeviceOps for Simulator<M> {
             pr_err!("{}: no memory for queue {}\n", self.name(), index.get());
             return;
         }
-        if ready {
-            self.kick(index);
-        }
+        // There may be something in it, or in the queue at the other end.
+        self.model().missed(self, index);
     }
 
     fn get_vq_ready(&self, queue: QueueIndex) -> bool {
@@ -131,12 +145,11 @@ impl<M: Model> DeviceOps for Simulator<M> {
     }
 
     fn set_vq_state(&self, queue: QueueIndex, state: QueueState) -> Result {
-        self.find(queue)?.claim().set_state(state);
-        Ok(())
+        self.with(queue, |queue| queue.set_state(state))
     }
 
     fn get_vq_state(&self, queue: QueueIndex) -> Result<QueueState> {
-        Ok(self.find(queue)?.claim().state(self.features()))
+        self.with(queue, |queue| queue.state(self.features()))
     }
 
     fn get_vendor_vq_stats(&self, queue: QueueIndex, stats: &mut StatsWriter<'_>) -> Result {
@@ -148,9 +161,9 @@ impl<M: Model> DeviceOps for Simulator<M> {
         if !self.active.status().driver_ok() {
             return self.parameters.queue_size;
         }
-        self.find(queue)
+        self.with(queue, |queue| queue.size())
             .ok()
-            .and_then(|queue| u16::try_from(queue.claim().size()).ok())
+            .and_then(|size| u16::try_from(size).ok())
             .unwrap_or(0)
     }
 

@@ -276,7 +276,7 @@ fn put(
         return Ok(Put::TooLong);
     };
     // Most frames need one buffer.
-    let Some(first) = to.queue.next(from.receiver_session(), to.segments)? else {
+    let Some(first) = next(to.queue, from.receiver_session(), to.segments)? else {
         return Ok(Put::Starved);
     };
     let room = room_of(first, to.segments)?;
@@ -306,9 +306,9 @@ fn put_merged(
     let mut count: usize = 0;
     let mut room: u32 = 0;
     let mut used: usize = 0;
-    let mut next = Some(first);
+    let mut taken = Some(first);
     let enough = loop {
-        let Some((chain, size)) = next.take() else {
+        let Some((chain, size)) = taken.take() else {
             break Ok(Put::Starved);
         };
         let Some(slot) = chains.get_mut(count) else {
@@ -323,9 +323,9 @@ fn put_merged(
             break Ok(Put::Done);
         }
         let free = to.segments.get_mut(used..).unwrap_or_default();
-        match to.queue.next(from.receiver_session(), free) {
+        match next(to.queue, from.receiver_session(), free) {
             Ok(Some(chain)) => match room_of(chain, free) {
-                Ok(size) => next = Some((chain, size)),
+                Ok(size) => taken = Some((chain, size)),
                 Err(error) => {
                     to.queue.put_back(chain);
                     break Err(error);
@@ -352,6 +352,21 @@ fn put_merged(
             .complete(from.receiver_session(), *chain, written)?;
     }
     Ok(copied.map_or(Put::Lost, |()| Put::Done))
+}
+
+/// The receiver's next buffer. If there is none, its driver is asked to kick when there is: here,
+/// where all others are taken, since with an event index that says after which buffer.
+#[inline]
+fn next(
+    queue: &mut GuestQueue,
+    session: &mut Session<'_>,
+    segments: &mut [Segment],
+) -> Result<Option<Chain>, QueueError> {
+    match queue.next(session, segments)? {
+        Some(chain) => Ok(Some(chain)),
+        None if queue.enable_kicks(session)? => queue.next(session, segments),
+        None => Ok(None),
+    }
 }
 
 /// How many bytes a receiver's buffer has room for. It must not be one that the device reads.

@@ -311,6 +311,15 @@ impl Model for Net {
         }
     }
 
+    fn missed(&self, device: &Device, queue: QueueIndex) {
+        match Layout::of(device.features(), self.all_pairs).role(queue.get()) {
+            Some(Role::Transmit { pair }) => device.schedule(usize::from(pair)),
+            Some(Role::Receive { pair }) => self.schedule_senders(device, pair),
+            Some(Role::Control) => device.schedule(self.control_task()),
+            None => {}
+        }
+    }
+
     fn group_of(&self, device: &Device, queue: QueueIndex) -> GroupId {
         if queue.get() == self.layout(device).control_index() {
             CONTROL

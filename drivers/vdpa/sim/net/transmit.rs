@@ -257,10 +257,16 @@ impl Lane<'_> {
             sent: &mut sent,
             received: &mut received,
         };
+        let asked = lane
+            .queue
+            .disable_kicks(other_session.as_deref_mut().unwrap_or(session));
+        if let Err(error) = asked {
+            after.receiver_error = Some(error);
+            return;
+        }
         let mut budget = BUDGET;
         let result = (|| {
             sender.queue.disable_kicks(session)?;
-            let mut starved = false;
             loop {
                 if budget == 0 {
                     after.again = true;
@@ -274,26 +280,12 @@ impl Lane<'_> {
                     break;
                 };
                 match lane.deliver(session, other_session.as_deref_mut(), chain) {
-                    Ok(Verdict::Done) => {
-                        starved = false;
-                        sender.queue.complete(session, chain, 0)?;
-                    }
+                    Ok(Verdict::Done) => sender.queue.complete(session, chain, 0)?,
                     Ok(Verdict::Starved) => {
+                        // The receiver's kick goes on with it.
                         sender.queue.put_back(chain);
-                        if starved {
-                            break;
-                        }
-                        starved = true;
                         lane.received.overruns = lane.received.overruns.saturating_add(1);
-                        let session = other_session.as_deref_mut().unwrap_or(session);
-                        match lane.queue.enable_kicks(session) {
-                            Ok(true) => {}
-                            Ok(false) => break,
-                            Err(error) => {
-                                after.receiver_error = Some(error);
-                                break;
-                            }
-                        }
+                        break;
                     }
                     Err(error) => {
                         sender.queue.put_back(chain);
