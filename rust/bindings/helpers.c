@@ -157,3 +157,8 @@ bool rvdpa_helper_in_atomic_hardirq(void)
 {
 	return in_hardirq() || irqs_disabled();
 }
+
+bool rvdpa_helper_printk_ratelimit(void)
+{
+	return printk_ratelimit();
+}

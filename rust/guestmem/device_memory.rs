@@ -9,7 +9,6 @@
 
 use crate::{
     session::{
-        MapId,
         Session,
         View, //
     },
@@ -108,7 +107,7 @@ impl DeviceMemory {
     #[inline]
     pub fn session_in_kernel(&self) -> Result<Session<'_>, NoSession> {
         if self.window.is_open() {
-            Ok(Session::new(View::Window, MapId::WINDOW))
+            Ok(Session::new(View::Window, self.window.id()))
         } else {
             Err(NoSession::NotHere)
         }

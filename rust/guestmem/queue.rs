@@ -64,7 +64,8 @@ impl GuestQueue {
 
     #[cold]
     fn remap(&mut self, session: &mut Session<'_>) -> Result<(), Error> {
-        self.queue.remap(session)?;
+        // It may be mapped again soon: no reason to give up the queue.
+        self.queue.remap(session).map_err(|_| Error::NotMapped)?;
         // INVARIANT: The rings were just resolved in this session.
         self.map = session.id();
         Ok(())

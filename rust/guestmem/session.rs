@@ -24,7 +24,6 @@ use kernel::{
             ordering::Relaxed,
             Atomic, //
         },
-        Arc, //
     },
 };
 use kext::{
@@ -49,7 +48,7 @@ pub(crate) enum View<'s> {
     /// Memory of a process. Whoever unmaps it need not wait: it is accessed as the process would.
     Virtual {
         /// What was mapped when the session began.
-        runs: Arc<kernel::prelude::KVec<Run>>,
+        runs: Runs,
         /// The process.
         mm: ARef<MmWithUser>,
         /// To access it.
@@ -65,9 +64,6 @@ pub(crate) struct MapId(u64);
 static NEXT_ID: Atomic<u64> = Atomic::new(1);
 
 impl MapId {
-    /// That of the window, which is always the same.
-    pub(crate) const WINDOW: Self = Self(0);
-
     /// One that nobody had before.
     pub(crate) fn new() -> Self {
         Self(NEXT_ID.fetch_add(1, Relaxed))

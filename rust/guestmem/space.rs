@@ -46,8 +46,32 @@ use vdpa::{
     Permissions, //
 };
 
-/// What is mapped, in the order of the addresses, and without overlaps.
-pub(crate) type Runs = Arc<KVec<Run>>;
+/// What is mapped, in the order of the addresses, and without overlaps. Nothing takes no memory, so
+/// that unmapping cannot fail for want of it.
+pub(crate) struct Runs(Option<Arc<KVVec<Run>>>);
+
+impl Runs {
+    const NONE: Self = Self(None);
+
+    fn new(runs: KVVec<Run>) -> Result<Self> {
+        if runs.is_empty() {
+            Ok(Self::NONE)
+        } else {
+            Ok(Self(Some(Arc::new(runs, GFP_KERNEL)?)))
+        }
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[Run] {
+        self.0.as_ref().map_or(&[], |runs| runs.as_slice())
+    }
+}
+
+impl Clone for Runs {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
 
 /// An address space.
 #[pin_data]
@@ -64,7 +88,7 @@ impl AddressSpace {
     /// One in which nothing is mapped, and never more than `limit` runs.
     pub fn new(limit: usize) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            runs <- new_rwsem!(Arc::new(KVec::new(), GFP_KERNEL)?, c"vdpa_address_space"),
+            runs <- new_rwsem!(Runs::NONE, c"vdpa_address_space"),
             id: Atomic::new(MapId::new().get()),
             limit,
         })
@@ -114,22 +138,20 @@ impl AddressSpace {
     /// Fails with `ENOSPC` above the limit, `EINVAL` for what overlaps, or `ENOMEM`; then nothing is
     /// mapped.
     pub fn set_map(&self, iotlb: &Iotlb) -> Result {
-        let runs = self.collect(iotlb);
-        let (runs, result) = match runs {
-            Ok(runs) => (Arc::new(runs, GFP_KERNEL), Ok(())),
-            Err(e) => (Arc::new(KVec::new(), GFP_KERNEL), Err(e)),
+        let (runs, result) = match self.collect(iotlb).and_then(Runs::new) {
+            Ok(runs) => (runs, Ok(())),
+            Err(error) => (Runs::NONE, Err(error)),
         };
-        let old = self.replace(runs?);
-        drop(old);
+        drop(self.replace(runs));
         result
     }
 
-    fn collect(&self, iotlb: &Iotlb) -> Result<KVec<Run>> {
+    fn collect(&self, iotlb: &Iotlb) -> Result<KVVec<Run>> {
         let count = usize::try_from(iotlb.len())?;
         if count > self.limit {
             return Err(ENOSPC);
         }
-        let mut runs = KVec::with_capacity(count, GFP_KERNEL)?;
+        let mut runs = KVVec::with_capacity(count, GFP_KERNEL)?;
         for entry in iotlb.sorted() {
             runs.push(
                 run(
@@ -158,12 +180,10 @@ impl AddressSpace {
     }
 
     /// Unmaps everything.
-    pub fn clear(&self) -> Result {
-        if self.runs.read().is_empty() {
-            return Ok(());
+    pub fn clear(&self) {
+        if !self.runs.read().as_slice().is_empty() {
+            drop(self.replace(Runs::NONE));
         }
-        drop(self.replace(Arc::new(KVec::new(), GFP_KERNEL)?));
-        Ok(())
     }
 
     /// Maps one more run. This copies what is mapped already: parents that get a whole address space
@@ -184,65 +204,76 @@ impl AddressSpace {
             mapping.permissions(),
         );
         let mut guard = self.runs.write();
-        if guard.len() >= self.limit {
+        let old = guard.as_slice();
+        if old.len() >= self.limit {
             return Err(ENOSPC);
         }
-        let at = guard.partition_point(|run| run.first <= new.first);
-        let before = at.checked_sub(1).and_then(|before| guard.get(before));
-        if before.is_some_and(|run| run.last >= new.first)
-            || guard.get(at).is_some_and(|run| run.first <= new.last)
+        let at = old.partition_point(|run| run.first <= new.first);
+        let (before, after) = old.split_at_checked(at).ok_or(EINVAL)?;
+        if before.last().is_some_and(|run| run.last >= new.first)
+            || after.first().is_some_and(|run| run.first <= new.last)
         {
             return Err(EEXIST);
         }
-        let mut runs = KVec::with_capacity(guard.len().saturating_add(1), GFP_KERNEL)?;
-        runs.extend_from_slice(guard.get(..at).unwrap_or_default(), GFP_KERNEL)?;
+        let mut runs = KVVec::with_capacity(old.len().saturating_add(1), GFP_KERNEL)?;
+        runs.extend_from_slice(before, GFP_KERNEL)?;
         runs.push(new, GFP_KERNEL)?;
-        runs.extend_from_slice(guard.get(at..).unwrap_or_default(), GFP_KERNEL)?;
-        *guard = Arc::new(runs, GFP_KERNEL)?;
+        runs.extend_from_slice(after, GFP_KERNEL)?;
+        *guard = Runs::new(runs)?;
         self.changed();
         Ok(())
     }
 
     /// Unmaps `size` bytes: runs of which that is a part stay with their rest.
     ///
-    /// Fails with `ENOMEM`, and then everything stays.
+    /// Fails with `ENOMEM`, and then everything is unmapped: who asks for this does so because the
+    /// memory goes.
     pub fn unmap(&self, iova: u64, size: u64) -> Result {
         let Some(size) = size.checked_sub(1) else {
             return Ok(());
         };
         let end = iova.saturating_add(size);
         let mut guard = self.runs.write();
-        let mut runs = KVec::with_capacity(guard.len().saturating_add(1), GFP_KERNEL)?;
-        for run in guard.iter() {
-            if run.last < iova || run.first > end {
-                runs.push(*run, GFP_KERNEL)?;
-                continue;
-            }
-            if run.first < iova {
-                runs.push(
-                    Run {
-                        last: iova.saturating_sub(1),
-                        ..*run
-                    },
-                    GFP_KERNEL,
-                )?;
-            }
-            if run.last > end {
-                let first = end.saturating_add(1);
-                runs.push(
-                    Run {
-                        first,
-                        host: run.host.wrapping_add(first.wrapping_sub(run.first)),
-                        ..*run
-                    },
-                    GFP_KERNEL,
-                )?;
-            }
-        }
-        *guard = Arc::new(runs, GFP_KERNEL)?;
+        let (runs, result) = match without(guard.as_slice(), iova, end).and_then(Runs::new) {
+            Ok(runs) => (runs, Ok(())),
+            Err(error) => (Runs::NONE, Err(error)),
+        };
+        *guard = runs;
         self.changed();
-        Ok(())
+        result
     }
+}
+
+/// What is left of runs without the addresses from `first` to `last`.
+fn without(runs: &[Run], first: u64, last: u64) -> Result<KVVec<Run>> {
+    let mut left = KVVec::with_capacity(runs.len().saturating_add(1), GFP_KERNEL)?;
+    for run in runs {
+        if run.last < first || run.first > last {
+            left.push(*run, GFP_KERNEL)?;
+            continue;
+        }
+        if run.first < first {
+            left.push(
+                Run {
+                    last: first.saturating_sub(1),
+                    ..*run
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        if run.last > last {
+            let first = last.saturating_add(1);
+            left.push(
+                Run {
+                    first,
+                    host: run.host.wrapping_add(first.wrapping_sub(run.first)),
+                    ..*run
+                },
+                GFP_KERNEL,
+            )?;
+        }
+    }
+    Ok(left)
 }
 
 fn run(first: u64, last: u64, host: u64, permissions: Permissions) -> Run {

@@ -10,6 +10,7 @@
 
 use core::{
     cell::UnsafeCell,
+    marker::PhantomData,
     ops::{
         Deref,
         DerefMut, //
@@ -58,14 +59,14 @@ impl<T> Claim<T> {
         // SAFETY: By the type invariants.
         let taken = unsafe { bindings::down_trylock(self.sem.get()) } == 0;
         // Not `then_some()`: a guard that is dropped gives the value back.
-        taken.then(|| Claimed(self))
+        taken.then(|| Claimed::new(self))
     }
 
     /// Takes the value; waits, uninterruptibly, while somebody has it.
     pub fn take(&self) -> Claimed<'_, T> {
         // SAFETY: By the type invariants.
         unsafe { bindings::down(self.sem.get()) };
-        Claimed(self)
+        Claimed::new(self)
     }
 }
 
@@ -75,7 +76,23 @@ impl<T> Claim<T> {
 ///
 /// Nobody else has the value.
 #[must_use = "the value goes back when the guard is dropped"]
-pub struct Claimed<'a, T>(&'a Claim<T>);
+pub struct Claimed<'a, T> {
+    claim: &'a Claim<T>,
+    // It may be shared between threads as `&mut T` may.
+    _value: PhantomData<&'a mut T>,
+}
+
+impl<'a, T> Claimed<'a, T> {
+    /// The caller has just taken the semaphore.
+    #[inline]
+    fn new(claim: &'a Claim<T>) -> Self {
+        // INVARIANT: It says that nobody else has the value.
+        Self {
+            claim,
+            _value: PhantomData,
+        }
+    }
+}
 
 impl<T> Deref for Claimed<'_, T> {
     type Target = T;
@@ -83,7 +100,7 @@ impl<T> Deref for Claimed<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: By the type invariants.
-        unsafe { &*self.0.value.get() }
+        unsafe { &*self.claim.value.get() }
     }
 }
 
@@ -91,7 +108,7 @@ impl<T> DerefMut for Claimed<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: By the type invariants.
-        unsafe { &mut *self.0.value.get() }
+        unsafe { &mut *self.claim.value.get() }
     }
 }
 
@@ -99,6 +116,6 @@ impl<T> Drop for Claimed<'_, T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: By the type invariants of the claim; this gives back what was taken.
-        unsafe { bindings::up(self.0.sem.get()) };
+        unsafe { bindings::up(self.claim.sem.get()) };
     }
 }

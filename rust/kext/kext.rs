@@ -12,6 +12,7 @@ pub mod device;
 pub mod export;
 pub mod genetlink;
 pub mod ida;
+pub mod log;
 pub mod mm;
 pub mod once;
 pub mod random;

@@ -17,8 +17,8 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// - The value stays in the kernel thread in which it was made, and is the only one there.
-/// - If `active` holds a memory, the thread uses it.
+/// - The value stays in the kernel thread in which it was made.
+/// - If `active` holds a memory, the thread uses it, and this value made it do so.
 pub struct MmSwitch {
     active: RefCell<Option<ARef<MmWithUser>>>,
     _not_send: NotThreadSafe,
@@ -26,11 +26,9 @@ pub struct MmSwitch {
 
 impl MmSwitch {
     /// For the current thread. Fails with `EINVAL` if that is not a kernel thread, or one that uses
-    /// the memory of a process already: of two values in one thread, the second one is refused as
-    /// soon as the first one has switched.
+    /// the memory of a process already.
     pub fn new() -> Result<Self> {
-        // SAFETY: No requirements.
-        if !unsafe { vdpa_bindings::is_idle_kthread() } {
+        if !is_idle_kthread() {
             return Err(EINVAL);
         }
         // INVARIANT: Nothing is active. The value cannot leave the thread.
@@ -41,6 +39,8 @@ impl MmSwitch {
     }
 
     /// From now on, user addresses are those of `mm`. Does nothing if they are already.
+    ///
+    /// Fails with `EBUSY` if somebody else made the thread use another memory.
     #[inline]
     pub fn activate(&self, mm: &ARef<MmWithUser>) -> Result {
         let Ok(mut active) = self.active.try_borrow_mut() else {
@@ -56,12 +56,23 @@ impl MmSwitch {
             // SAFETY: By the type invariants the thread uses it.
             unsafe { bindings::kthread_unuse_mm(old.as_raw()) };
         }
-        // SAFETY: By the type invariants this is a kernel thread, which uses no memory now; the
-        // reference keeps the memory as long as it is used.
+        // There may be a second value for this thread.
+        if !is_idle_kthread() {
+            return Err(EBUSY);
+        }
+        // INVARIANT: The thread uses it from now on.
+        // SAFETY: This is a kernel thread, which uses no memory now; the reference keeps the memory
+        // as long as it is used.
         unsafe { bindings::kthread_use_mm(mm.as_raw()) };
         *active = Some(mm.clone());
         Ok(())
     }
+}
+
+/// Whether this is a kernel thread that uses no memory.
+fn is_idle_kthread() -> bool {
+    // SAFETY: No requirements.
+    unsafe { vdpa_bindings::is_idle_kthread() }
 }
 
 impl Drop for MmSwitch {

@@ -462,7 +462,11 @@ impl Device<Bound> {
     /// Replaces the contents of an address space. The parent keeps no reference to `iotlb`.
     ///
     /// Fails with `EOPNOTSUPP` if the parent cannot, or with its error.
-    pub fn set_map(&self, asid: Asid, iotlb: &Iotlb) -> Result {
+    ///
+    /// # Safety
+    ///
+    /// What `iotlb` names must stay until this device was told that it is not mapped any more.
+    pub unsafe fn set_map(&self, asid: Asid, iotlb: &Iotlb) -> Result {
         let asid = self.check_asid(asid)?;
         to_result(call!(
             self,
@@ -474,7 +478,11 @@ impl Device<Bound> {
     /// Adds a piece to an address space.
     ///
     /// Fails with `EOPNOTSUPP` if the parent cannot, or with its error.
-    pub fn dma_map(&self, asid: Asid, mapping: &Mapping) -> Result {
+    ///
+    /// # Safety
+    ///
+    /// What `mapping` names must stay until this device was told that it is not mapped any more.
+    pub unsafe fn dma_map(&self, asid: Asid, mapping: &Mapping) -> Result {
         let asid = self.check_asid(asid)?;
         to_result(call!(
             self,

@@ -88,6 +88,11 @@ impl Active {
         self.suspended.store(suspended, Release);
     }
 
+    /// Queues are not processed any more.
+    pub(crate) fn stop(&self) {
+        self.status.store(0, Release);
+    }
+
     pub(crate) fn reset(&self) {
         self.status.store(0, Release);
         self.features.store(0, Relaxed);

@@ -2,7 +2,10 @@
 
 //! What makes a simulator a device of some type.
 
-use crate::simulator::Simulator;
+use crate::{
+    simulator::Simulator,
+    virt_queue::QueueData, //
+};
 use kernel::{
     prelude::*,
     ModuleMetadata, //
@@ -34,7 +37,7 @@ pub trait Model: Sized + Send + Sync + 'static {
     type OwnerModule: ModuleMetadata;
 
     /// What the model keeps with each queue, for who has the queue's claim.
-    type QueueData: Default + Send;
+    type QueueData: QueueData;
 
     /// The virtio device type.
     const ID: DeviceId;

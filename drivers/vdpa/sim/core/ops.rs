@@ -66,6 +66,13 @@ impl<M: Model> Simulator<M> {
         }
     }
 
+    /// What was not mapped when it was kicked may be now.
+    fn mapped(&self) {
+        if self.is_running() {
+            self.schedule_all();
+        }
+    }
+
     /// Waits until all that was running has seen that it should not.
     fn wait_for_queues(&self) {
         for queue in &self.queues {
@@ -89,18 +96,20 @@ impl<M: Model> Simulator<M> {
     fn reset_device(&self, flags: ResetFlags) -> Result {
         let _control = self.control.lock();
         let was_running = self.is_running();
-        self.active.reset();
+        self.active.stop();
         self.set_running(was_running);
         for queue in &self.queues {
             queue.reset();
         }
+        // Who was running knew by these what the queues are like.
+        self.active.reset();
         for group in &self.groups {
             group.store(0, Relaxed);
         }
         self.model().reset();
         if flags.clean_map() {
             for space in self.memory.spaces() {
-                space.clear()?;
+                space.clear();
             }
         }
         Ok(())
@@ -132,10 +141,7 @@ impl<M: Model> DeviceOps for Simulator<M> {
         let Ok(queue) = self.find(index) else {
             return;
         };
-        if queue.set_ready(ready).is_err() {
-            pr_err!("{}: no memory for queue {}\n", self.name(), index.get());
-            return;
-        }
+        queue.set_ready(ready);
         // There may be something in it, or in the queue at the other end.
         self.model().missed(self, index);
     }
@@ -264,14 +270,24 @@ impl<M: Model> DeviceOps for Simulator<M> {
 
     fn set_map(&self, asid: Asid, iotlb: &Iotlb) -> Result {
         let space = self.memory.space(asid)?;
-        self.check_map()?;
-        space.set_map(iotlb)
+        let result = match self.check_map() {
+            Ok(()) => space.set_map(iotlb),
+            Err(error) => {
+                // What was mapped before need not be there any more.
+                space.clear();
+                Err(error)
+            }
+        };
+        self.mapped();
+        result
     }
 
     fn dma_map(&self, asid: Asid, mapping: &Mapping) -> Result {
         let space = self.memory.space(asid)?;
         self.check_map()?;
-        space.map(mapping)
+        space.map(mapping)?;
+        self.mapped();
+        Ok(())
     }
 
     fn dma_unmap(&self, asid: Asid, iova: u64, size: u64) -> Result {
@@ -280,7 +296,8 @@ impl<M: Model> DeviceOps for Simulator<M> {
 
     /// An address space begins empty. (In C, it begins with all of the host's memory.)
     fn reset_map(&self, asid: Asid) -> Result {
-        self.memory.space(asid)?.clear()
+        self.memory.space(asid)?.clear();
+        Ok(())
     }
 
     fn set_group_asid(&self, group: GroupId, asid: Asid) -> Result {

@@ -161,7 +161,7 @@ impl<M: Model> Simulator<M> {
             queues: {
                 let mut queues = KVec::new();
                 for _ in 0..queue_count {
-                    queues.push(KBox::pin_init(VirtQueue::new(), GFP_KERNEL)?, GFP_KERNEL)?;
+                    queues.push(KBox::try_pin_init(VirtQueue::new(), GFP_KERNEL)?, GFP_KERNEL)?;
                 }
                 queues
             },
@@ -315,18 +315,23 @@ impl<M: Model> Simulator<M> {
         }
     }
 
-    /// A queue cannot be used any more: says so in the log, and to the driver, who has to reset the
-    /// device. The claim of the queue must not be held. Any context.
-    pub fn fail(&self, queue: usize, error: QueueError) {
-        if !self.active.need_reset() {
-            return;
+    /// A queue cannot be used any more: the device needs a reset. Says whether that is news, which
+    /// is then to be [reported](Self::report). To be called by who has the queue's claim. Any
+    /// context.
+    pub fn fail(&self) -> bool {
+        self.active.need_reset()
+    }
+
+    /// Says in the log why the device needs a reset, and tells the driver. Any context.
+    pub fn report(&self, queue: usize, error: QueueError) {
+        if kext::log::may_print() {
+            pr_warn!(
+                "{}: queue {}: {:?}, the device needs a reset\n",
+                self.name(),
+                queue,
+                error
+            );
         }
-        pr_warn!(
-            "{}: queue {}: {:?}, the device needs a reset\n",
-            self.name(),
-            queue,
-            error
-        );
         self.interrupts.raise_config();
     }
 

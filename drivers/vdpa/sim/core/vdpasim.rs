@@ -45,6 +45,7 @@ pub use self::{
     virt_queue::{
         Inner,
         Open,
+        QueueData,
         VirtQueue, //
     },
 };

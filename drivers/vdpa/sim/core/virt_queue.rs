@@ -38,6 +38,12 @@ use virtqueue::{
 /// The largest number of segments of a buffer, as QEMU has it.
 const MAX_SEGMENTS: usize = 1024;
 
+/// What a model keeps with a queue.
+pub trait QueueData: Default + Send {
+    /// The queue begins anew.
+    fn restart(&mut self) {}
+}
+
 /// A virtqueue.
 #[pin_data]
 pub struct VirtQueue<D> {
@@ -61,7 +67,7 @@ pub struct Inner<D> {
     broken: bool,
     /// A place for the segments of a buffer.
     segments: KVVec<Segment>,
-    bounce: Option<Bounce>,
+    bounce: Bounce,
     data: D,
 }
 
@@ -77,9 +83,9 @@ pub struct Open<'a, D> {
     pub data: &'a mut D,
 }
 
-impl<D: Default> VirtQueue<D> {
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
+impl<D: QueueData> VirtQueue<D> {
+    pub(crate) fn new() -> impl PinInit<Self, kernel::error::Error> {
+        try_pin_init!(Self {
             ready: Atomic::new(false),
             left: Atomic::new(false),
             inner <- Claim::new(Inner {
@@ -89,11 +95,15 @@ impl<D: Default> VirtQueue<D> {
                 state: None,
                 queue: None,
                 broken: false,
-                segments: KVVec::new(),
-                bounce: None,
+                segments: {
+                    let mut segments = KVVec::new();
+                    segments.resize(MAX_SEGMENTS, Segment::default(), GFP_KERNEL)?;
+                    segments
+                },
+                bounce: Bounce::new()?,
                 data: D::default(),
             }),
-        })
+        }? kernel::error::Error)
     }
 
     /// Whether the driver says that the queue is ready.
@@ -141,19 +151,13 @@ impl<D: Default> VirtQueue<D> {
         drop(self.claim());
     }
 
-    pub(crate) fn set_ready(&self, ready: bool) -> Result {
+    pub(crate) fn set_ready(&self, ready: bool) {
         let mut inner = self.claim();
-        if ready && inner.segments.is_empty() {
-            inner
-                .segments
-                .resize(MAX_SEGMENTS, Segment::default(), GFP_KERNEL)?;
-            inner.bounce = Some(Bounce::new()?);
-        }
         inner.close();
         inner.ready = ready;
         inner.broken = false;
+        inner.data.restart();
         self.ready.store(ready, Relaxed);
-        Ok(())
     }
 
     pub(crate) fn reset(&self) {
@@ -165,6 +169,7 @@ impl<D: Default> VirtQueue<D> {
         inner.state = None;
         inner.queue = None;
         inner.broken = false;
+        inner.data.restart();
     }
 }
 
@@ -224,10 +229,6 @@ impl<D> Inner<D> {
         if !self.ready || self.broken {
             return Ok(None);
         }
-        // It is there as long as the queue was ever ready.
-        let Some(bounce) = &mut self.bounce else {
-            return Ok(None);
-        };
         let queue = match &mut self.queue {
             Some(queue) => queue,
             empty => {
@@ -239,7 +240,7 @@ impl<D> Inner<D> {
         Ok(Some(Open {
             queue,
             segments: &mut self.segments,
-            bounce,
+            bounce: &mut self.bounce,
             data: &mut self.data,
         }))
     }

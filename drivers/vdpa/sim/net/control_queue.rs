@@ -13,13 +13,16 @@ use crate::{
         Device,
         CONTROL, //
     },
+    transmit::QueueData,
 };
 use guestmem::{
     NoSession,
     Session, //
 };
+use kext::claim::Claimed;
 use vdpa::QueueIndex;
 use vdpasim::{
+    Inner,
     Open,
     Place, //
 };
@@ -28,8 +31,6 @@ use virtqueue::{
     Cursor,
     Error as QueueError, //
 };
-
-use crate::transmit::QueueData;
 
 /// After so many commands a task lets others run.
 const BUDGET: u32 = 16;
@@ -43,28 +44,13 @@ pub(crate) fn run(device: &Device, place: Place<'_>) -> bool {
     let Some(mut claim) = queue.try_claim() else {
         return false;
     };
-    if !device.is_running() {
-        return false;
-    }
-    let mut session = match device.session(CONTROL, place) {
-        Ok(session) => session,
-        Err(NoSession::Nothing) => return false,
-        Err(NoSession::Busy) => return true,
-        Err(NoSession::NotHere) => {
-            device.schedule(device.model().control_task());
-            return false;
-        }
-    };
     let mut delta = Delta::default();
-    let result = match claim.open(device.features(), &mut session) {
-        Ok(Some(mut open)) => process(device, &mut open, &mut session, &mut delta),
-        Ok(None) => Ok((false, false)),
-        Err(error) => Err(error),
-    };
+    let result = answer_all(device, place, &mut claim, &mut delta);
+    let mut failed = false;
     if result.is_err() {
         claim.break_down();
+        failed = device.fail();
     }
-    drop(session);
     drop(claim);
     if let Some(counters) = device.model().counters(usize::from(index)) {
         counters.add(&delta);
@@ -77,11 +63,39 @@ pub(crate) fn run(device: &Device, place: Place<'_>) -> bool {
             again
         }
         Err(error) => {
-            device.fail(usize::from(index), error);
+            if failed {
+                device.report(usize::from(index), error);
+            }
             false
         }
     };
     queue.take_left() || again
+}
+
+/// Answers what there is, if that can be done here; see [`process`].
+fn answer_all(
+    device: &Device,
+    place: Place<'_>,
+    claim: &mut Claimed<'_, Inner<QueueData>>,
+    delta: &mut Delta,
+) -> Result<(bool, bool), QueueError> {
+    let index = device.model().control_index(device);
+    if !device.is_running() || device.faults().is_stalled(usize::from(index)) {
+        return Ok((false, false));
+    }
+    let mut session = match device.session(CONTROL, place) {
+        Ok(session) => session,
+        Err(NoSession::Nothing) => return Ok((false, false)),
+        Err(NoSession::Busy | NoSession::NotHere) => return Ok((true, false)),
+    };
+    match claim.open(device.features(), &mut session) {
+        Ok(Some(mut open)) => match process(device, &mut open, &mut session, delta) {
+            Err(QueueError::NotMapped) => Ok((false, false)),
+            result => result,
+        },
+        Ok(None) => Ok((false, false)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Answers commands; says whether there are more, and whether the driver wants an interrupt.
@@ -135,8 +149,8 @@ fn answer(
         Ok(change) => {
             delta.bytes = delta.bytes.saturating_add(1);
             if let Change::Pairs(_) = change {
-                // More pairs may receive now.
-                device.schedule_all();
+                // Other pairs receive now.
+                device.model().schedule_all_senders(device);
             }
             Ack::OK
         }

@@ -16,7 +16,8 @@ use crate::{
     model::Receiver,
     net::{
         Dropped,
-        Net, //
+        Net,
+        MAX_FRAME, //
     },
     segment::Segments,
 };
@@ -38,7 +39,10 @@ use virtqueue::{
 /// How much of a buffer the device looks at.
 const HEAD: usize = HeaderSize::MAX + LOOKS_AT;
 /// A frame is in so many buffers at most.
-const MAX_BUFFERS: usize = 64;
+pub(crate) const MAX_BUFFERS: usize = 64;
+
+/// A buffer of the receiver, and how many bytes it has room for.
+pub(crate) type Taken = (Chain, u32);
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +71,8 @@ pub(crate) struct Lane<'a> {
     pub(crate) queue: &'a mut GuestQueue,
     /// Their segments.
     pub(crate) to: &'a mut [Segment],
+    /// A place for several of them.
+    pub(crate) taken: &'a mut [Option<Taken>; MAX_BUFFERS],
     /// How many segments of the frame were received already.
     pub(crate) resume: &'a mut usize,
     /// Where to work on a frame.
@@ -104,7 +110,7 @@ impl Lane<'_> {
         else {
             return Ok(self.refuse());
         };
-        if len < ETHERNET_HEADER_LEN {
+        if !(ETHERNET_HEADER_LEN..=MAX_FRAME).contains(&len) {
             return Ok(self.refuse());
         }
         let Ok(header) = Header::parse(header, len, self.negotiated) else {
@@ -123,6 +129,7 @@ impl Lane<'_> {
             &mut Buffers {
                 queue: self.queue,
                 segments: self.to,
+                taken: self.taken,
                 header_len: self.receiver.header.bytes(),
                 merges: self.merges,
             },
@@ -175,6 +182,7 @@ impl Lane<'_> {
         let mut buffers = Buffers {
             queue: self.queue,
             segments: self.to,
+            taken: self.taken,
             header_len: self.receiver.header.bytes(),
             merges: self.merges,
         };
@@ -200,7 +208,7 @@ impl Lane<'_> {
                     return Ok(self.refuse());
                 };
                 // Some were received before there was no buffer for the next.
-                for segment in segments.skip(*self.resume) {
+                for segment in segments.after(*self.resume) {
                     if !self.receiver.fits(segment.len(), &header) {
                         self.received.drops = self.received.drops.saturating_add(1);
                         break;
@@ -260,6 +268,7 @@ fn count_received(received: &mut Delta, put: Put, len: usize) {
 struct Buffers<'a> {
     queue: &'a mut GuestQueue,
     segments: &'a mut [Segment],
+    taken: &'a mut [Option<Taken>; MAX_BUFFERS],
     header_len: usize,
     merges: bool,
 }
@@ -297,12 +306,11 @@ fn put(
 /// As [`put`], for a frame that needs more than the buffer that was taken for it.
 fn put_merged(
     to: &mut Buffers<'_>,
-    first: (Chain, u32),
+    first: Taken,
     header: Header,
     wanted: u32,
     from: &mut From<'_, '_>,
 ) -> Result<Put, QueueError> {
-    let mut chains = [None; MAX_BUFFERS];
     let mut count: usize = 0;
     let mut room: u32 = 0;
     let mut used: usize = 0;
@@ -311,7 +319,7 @@ fn put_merged(
         let Some((chain, size)) = taken.take() else {
             break Ok(Put::Starved);
         };
-        let Some(slot) = chains.get_mut(count) else {
+        let Some(slot) = to.taken.get_mut(count) else {
             to.queue.put_back(chain);
             break Ok(Put::TooLong);
         };
@@ -335,7 +343,7 @@ fn put_merged(
             Err(error) => break Err(error),
         }
     };
-    let taken = chains.get(..count).unwrap_or_default();
+    let taken = to.taken.get(..count).unwrap_or_default();
     if !matches!(enough, Ok(Put::Done)) {
         for (chain, _) in taken.iter().rev().flatten() {
             to.queue.put_back(*chain);

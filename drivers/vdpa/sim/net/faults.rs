@@ -96,6 +96,7 @@ fn store_stall(device: &DeviceRef, from: &mut UserSliceReader) -> Result {
     }
     device.faults().stall(queue);
     device.schedule_all();
+    device.model().schedule_all_senders(device);
     Ok(())
 }
 

@@ -229,6 +229,14 @@ impl Net {
         });
     }
 
+    /// Runs all soon that send to this card, as it changed.
+    pub(crate) fn schedule_all_senders(&self, device: &Device) {
+        self.peer.read(|peer| match peer {
+            None => device.schedule_all(),
+            Some(peer) => peer.schedule_all(),
+        });
+    }
+
     /// How many queue pairs there are.
     pub(crate) fn all_pairs(&self) -> QueuePairs {
         self.all_pairs
@@ -318,6 +326,10 @@ impl Model for Net {
             Some(Role::Control) => device.schedule(self.control_task()),
             None => {}
         }
+    }
+
+    fn set_running(&self, device: &Device, _running: bool) {
+        self.schedule_all_senders(device);
     }
 
     fn group_of(&self, device: &Device, queue: QueueIndex) -> GroupId {

@@ -24,6 +24,7 @@ use kernel::{
 };
 use kext::sysfs;
 use vdpa::ParentDevice;
+use vdpasim::QueueData;
 
 /// A card, as others refer to it.
 pub(crate) type DeviceRef = ARef<ParentDevice<Device>>;
@@ -121,7 +122,10 @@ fn connect(device: &Device, peer: Option<&DeviceRef>) {
     for pair in 0..device.model().all_pairs().get() {
         let index = crate::features::Layout::transmit_index(pair);
         if let Some(queue) = device.queue(usize::from(index)) {
-            let old = queue.with_data(|data| core::mem::replace(&mut data.peer, peer.cloned()));
+            let old = queue.with_data(|data| {
+                data.restart();
+                core::mem::replace(&mut data.peer, peer.cloned())
+            });
             // It may be the last reference: not with the claim held.
             drop(old);
         }

@@ -176,6 +176,26 @@ impl<'a> Segments<'a> {
     }
 
     /// The headers before a payload, of which there is more to come if it is not the last.
+    /// The segments but for the first `count` ones. There is always one left.
+    pub(crate) fn after(mut self, count: usize) -> Self {
+        let Some(payload) = self.payload.filter(|_| count != 0) else {
+            return self;
+        };
+        // All are of the same size, but for the last one.
+        let last = payload.len().saturating_sub(1) / self.size;
+        let count = count.min(last);
+        let skipped = count.saturating_mul(self.size.get());
+        self.payload = payload.get(skipped..);
+        self.is_first &= count == 0;
+        // The numbers wrap.
+        let low = |n: usize| u16::try_from(n & 0xffff).unwrap_or(0);
+        self.id = self.id.wrapping_add(low(count));
+        self.sequence = self
+            .sequence
+            .wrapping_add(u32::try_from(skipped).unwrap_or(0));
+        self
+    }
+
     fn make_headers(&self, payload: &[u8], is_last: bool) -> Option<[u8; MAX_HEADERS_LEN]> {
         let mut headers = [0; MAX_HEADERS_LEN];
         let used = headers.get_mut(..self.headers.len())?;

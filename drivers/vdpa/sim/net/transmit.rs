@@ -14,7 +14,9 @@ use crate::{
     deliver::{
         self,
         Scratch,
-        Verdict, //
+        Taken,
+        Verdict,
+        MAX_BUFFERS, //
     },
     features::Layout,
     header::HeaderSize,
@@ -40,8 +42,10 @@ use virtqueue::Error as QueueError;
 /// After so many frames a task lets others run.
 const BUDGET: u32 = 256;
 
+/// And after so many bytes.
+const BYTE_BUDGET: u64 = 1 << 20;
+
 /// What is kept with a queue.
-#[derive(Default)]
 pub(crate) struct QueueData {
     /// With a receive queue: what its card receives, as of some version of the card's state.
     receiver: Option<(u32, Receiver)>,
@@ -49,6 +53,25 @@ pub(crate) struct QueueData {
     pub(crate) peer: Option<DeviceRef>,
     /// With a transmit queue: how many segments of the next frame were received already.
     resume: usize,
+    /// With a receive queue: buffers that were taken for one frame.
+    taken: [Option<Taken>; MAX_BUFFERS],
+}
+
+impl Default for QueueData {
+    fn default() -> Self {
+        Self {
+            receiver: None,
+            peer: None,
+            resume: 0,
+            taken: [None; MAX_BUFFERS],
+        }
+    }
+}
+
+impl vdpasim::QueueData for QueueData {
+    fn restart(&mut self) {
+        self.resume = 0;
+    }
 }
 
 /// What is to be done when the claims were given up.
@@ -68,6 +91,10 @@ struct After {
     sender_error: Option<QueueError>,
     /// What is wrong with the receive queue.
     receiver_error: Option<QueueError>,
+    /// It is news that the device that sends needs a reset.
+    sender_failed: bool,
+    /// It is news that the device that receives needs one.
+    receiver_failed: bool,
 }
 
 /// Runs the task of a pair, and says whether there is more to do.
@@ -76,13 +103,11 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
     let Some(queue) = device.queue(index) else {
         return false;
     };
+    // Also if this comes to nothing: who has the claim sees to it that it is done again.
+    device.model().begin_to_send(pair);
     let Some(mut claim) = queue.try_claim() else {
         return false;
     };
-    if device.faults().is_stalled(index) {
-        return false;
-    }
-    device.model().begin_to_send(pair);
     // It comes back before the claim goes, for which those wait who change it.
     let peer = claim.data().peer.take();
     let other: &Device = match &peer {
@@ -106,9 +131,13 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
             after = lane.run(&mut claim, &mut other_claim);
             if after.sender_error.is_some() {
                 claim.break_down();
+                after.sender_failed = device.fail();
             }
             if after.receiver_error.is_some() {
                 other_claim.break_down();
+                after.receiver_failed = other.fail();
+                // There is nobody any more to receive it.
+                after.again = true;
             }
             drop(other_claim);
             if other_queue.take_left() {
@@ -123,11 +152,11 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
     if after.interrupt_sender {
         raise(device, index);
     }
-    if let Some(error) = after.sender_error {
-        device.fail(index, error);
+    if let (true, Some(error)) = (after.sender_failed, after.sender_error) {
+        device.report(index, error);
     }
-    if let Some(error) = after.receiver_error {
-        other.fail(other_index, error);
+    if let (true, Some(error)) = (after.receiver_failed, after.receiver_error) {
+        other.report(other_index, error);
     }
     if after.wake_others {
         other.model().schedule_senders(other, other_pair);
@@ -139,6 +168,11 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
         device.schedule(usize::from(pair));
     }
     queue.take_left() || after.again
+}
+
+/// Whether the queue cannot go on: not if its memory is only not mapped at the moment.
+fn is_fatal(error: &QueueError) -> bool {
+    *error != QueueError::NotMapped
 }
 
 fn raise(device: &Device, queue: usize) {
@@ -163,7 +197,10 @@ type Claimed<'a> = kext::claim::Claimed<'a, vdpasim::Inner<QueueData>>;
 impl Lane<'_> {
     fn run(&mut self, claim: &mut Claimed<'_>, other_claim: &mut Claimed<'_>) -> After {
         let mut after = After::default();
-        if !self.device.is_running() || self.other.faults().is_stalled(self.other_index) {
+        if !self.device.is_running()
+            || self.device.faults().is_stalled(self.index)
+            || self.other.faults().is_stalled(self.other_index)
+        {
             return after;
         }
         let mut session = match self.device.session(DATA, self.place) {
@@ -251,6 +288,7 @@ impl Lane<'_> {
             bounce: sender.bounce,
             queue: receiver.queue,
             to: receiver.segments,
+            taken: &mut receiver.data.taken,
             resume: &mut sender.data.resume,
             scratch: Scratch::new(self.device.model(), self.pair),
             dropped: &self.other.model().dropped,
@@ -261,14 +299,14 @@ impl Lane<'_> {
             .queue
             .disable_kicks(other_session.as_deref_mut().unwrap_or(session));
         if let Err(error) = asked {
-            after.receiver_error = Some(error);
+            after.receiver_error = Some(error).filter(is_fatal);
             return;
         }
         let mut budget = BUDGET;
         let result = (|| {
             sender.queue.disable_kicks(session)?;
             loop {
-                if budget == 0 {
+                if budget == 0 || lane.sent.bytes > BYTE_BUDGET {
                     after.again = true;
                     break;
                 }
@@ -280,7 +318,10 @@ impl Lane<'_> {
                     break;
                 };
                 match lane.deliver(session, other_session.as_deref_mut(), chain) {
-                    Ok(Verdict::Done) => sender.queue.complete(session, chain, 0)?,
+                    Ok(Verdict::Done) => {
+                        *lane.resume = 0;
+                        sender.queue.complete(session, chain, 0)?;
+                    }
                     Ok(Verdict::Starved) => {
                         // The receiver's kick goes on with it.
                         sender.queue.put_back(chain);
@@ -298,14 +339,14 @@ impl Lane<'_> {
             after.interrupt_sender = sender.queue.needs_interrupt(session)?;
             Ok(())
         })();
-        after.sender_error = result.err();
+        after.sender_error = result.err().filter(is_fatal);
         let result = (|| {
             let session = other_session.unwrap_or(session);
             lane.queue.publish(session)?;
             after.interrupt_receiver = lane.queue.needs_interrupt(session)?;
             Ok(())
         })();
-        after.receiver_error = after.receiver_error.or(result.err());
+        after.receiver_error = after.receiver_error.or(result.err()).filter(is_fatal);
         self.count(&sent, &received);
     }
 
@@ -317,6 +358,7 @@ impl Lane<'_> {
         after: &mut After,
     ) {
         let mut sent = Delta::default();
+        sender.data.resume = 0;
         let result = (|| {
             for _ in 0..BUDGET {
                 let Some(chain) = sender.queue.next(session, sender.segments)? else {
@@ -330,11 +372,11 @@ impl Lane<'_> {
                 sent.drops = sent.drops.saturating_add(1);
             }
             sender.queue.publish(session)?;
-            after.again = sender.queue.has_available(session)?;
+            after.again = sender.queue.enable_kicks(session)?;
             after.interrupt_sender = sender.queue.needs_interrupt(session)?;
             Ok(())
         })();
-        after.sender_error = result.err();
+        after.sender_error = result.err().filter(is_fatal);
         self.count(&sent, &Delta::default());
     }
 

@@ -202,6 +202,17 @@ pub(super) fn check_segments(frame: &[u8], large: Large) {
     let payload = &frame[found.payload..];
     let count = payload.len().div_ceil(size).max(1);
     assert_eq!(segments.len(), count);
+    // Whoever goes on later gets what would have come.
+    let all: Vec<_> = segments.clone().collect();
+    for done in [0, 1, count / 2, count - 1] {
+        let done = done.min(count - 1);
+        let rest: Vec<_> = segments.clone().after(done).collect();
+        assert_eq!(rest.len(), count - done);
+        for (one, other) in rest.iter().zip(&all[done..]) {
+            assert_eq!(one.headers(), other.headers());
+            assert_eq!(one.payload(), other.payload());
+        }
+    }
 
     let mut joined: Vec<u8> = vec![];
     for (index, segment) in segments.enumerate() {
