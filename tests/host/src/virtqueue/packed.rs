@@ -84,6 +84,8 @@ fn a_buffer_there_and_back() {
 
     pair.queue.complete(chain, 10).unwrap();
     assert_eq!(pair.tail(0), (5, 7, AVAIL | NEXT));
+    let (avail, used) = (position(3, true), position(0, true));
+    assert_eq!(pair.queue.state(), State::Packed { avail, used });
     pair.queue.publish().unwrap();
     assert_eq!(pair.tail(0), (10, 0xabcd, AVAIL | USED | WRITE));
     let there = position(3, true);
@@ -488,6 +490,22 @@ fn interrupts_by_place() {
 }
 
 #[test]
+fn after_two_rounds_there_is_an_interrupt() {
+    for count in [15, 16] {
+        let mut pair = pair_with(|config| config.event_idx = true);
+        for number in 0..count {
+            let flags = if number < 8 { AVAIL } else { USED };
+            pair.ring(number % 8, &[(DATA, 1, 0, flags)]);
+            pair.serve(1);
+        }
+        // The one place that a count of 15 leaves out.
+        let wrap = if count < 16 { 0 } else { 1 << 15 };
+        pair.ram.set32(DRIVER, AT | wrap | count as u32 % 8);
+        assert_eq!(pair.queue.needs_interrupt(), Ok(count == 16));
+    }
+}
+
+#[test]
 fn kicks() {
     let load = |slot: u64| Op::Load {
         at: DESCRIPTORS + 16 * slot + 8,
@@ -515,6 +533,11 @@ fn kicks() {
         assert_eq!(pair.queue.enable_kicks(), Ok(false));
         let word = if event_idx { AT } else { 0 };
         assert_eq!(pair.ram.get32(DEVICE), word);
+        // Who knows what memory holds now.
+        pair.queue.remap(&mut pair.ram).unwrap();
+        pair.ram.take_log();
+        assert_eq!(pair.queue.enable_kicks(), Ok(false));
+        assert_eq!(pair.ram.take_log()[0], store(DEVICE, 4, word.into()));
     }
 }
 

@@ -91,6 +91,7 @@ fn a_buffer_there_and_back() {
 
     pair.queue.complete(chain, 10).unwrap();
     assert_eq!(pair.ram.get16(USED_INDEX), 0);
+    assert_eq!(pair.queue.state(), State::Split { avail: 1, used: 0 });
     pair.queue.publish().unwrap();
     assert_eq!(pair.ram.get16(USED_INDEX), 1);
     assert_eq!(pair.used(0), (3, 10));
@@ -130,6 +131,7 @@ fn a_batch_reads_the_index_once() {
     assert_eq!(log[..3], first);
     assert_eq!(log[3..], [load(DESCRIPTORS, 8), load(DESCRIPTORS + 8, 8)]);
     for _ in 0..3 {
+        assert!(pair.queue.has_available().unwrap());
         pair.take();
         assert_eq!(pair.loads(), 3);
     }
@@ -285,6 +287,11 @@ fn chains_that_make_no_sense() {
     pair.refuses(Error::BadHead);
 
     refused(&[(DATA, 5, NEXT, 0)], Error::Loop);
+    let mut pair = self::pair();
+    pair.descriptors(&[(DATA, 5, NEXT, 0)]);
+    pair.offer(&[0]);
+    assert_eq!(pair.next().unwrap_err(), Error::Loop);
+    assert_eq!(pair.loads(), 2 + 2 * 8);
     refused(&[(DATA, 5, NEXT, 1), (DATA, 5, NEXT, 0)], Error::Loop);
     refused(&[(DATA, 5, NEXT, 8)], Error::NextOutOfRange);
     refused(&[(DATA, 5, NEXT, 0xffff)], Error::NextOutOfRange);
