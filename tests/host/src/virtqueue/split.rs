@@ -387,6 +387,8 @@ fn tables_that_make_no_sense() {
         Error::NestedIndirect,
     );
     refused_table(&[(1, 1, NEXT, 1), (1, 1, NEXT, 0)], Error::Loop);
+    // As long as what the device takes, and not longer.
+    refused_table(&[(1, 1, NEXT, 0); 16], Error::Loop);
     refused_table(&[(1, 1, NEXT, 2), (1, 1, 0, 0)], Error::NextOutOfRange);
     refused_table(&[(1, 1, NEXT, 0xffff), (1, 1, 0, 0)], Error::NextOutOfRange);
     refused_table(&[(1, 0, 0, 0)], Error::ZeroLength);
