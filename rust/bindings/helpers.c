@@ -5,6 +5,7 @@
  */
 
 #include <linux/bottom_half.h>
+#include <linux/cpumask.h>
 #include <linux/device.h>
 #include <linux/idr.h>
 #include <linux/io.h>
@@ -77,6 +78,19 @@ void rvdpa_helper_init_work(struct work_struct *work, work_func_t func)
 bool rvdpa_helper_queue_work(struct workqueue_struct *wq, struct work_struct *work)
 {
 	return queue_work(wq, work);
+}
+
+bool rvdpa_helper_queue_work_for(unsigned int cpu, struct workqueue_struct *wq,
+				 struct work_struct *work)
+{
+	if (cpu >= nr_cpu_ids || !cpu_online(cpu))
+		cpu = WORK_CPU_UNBOUND;
+	return queue_work_on(cpu, wq, work);
+}
+
+unsigned int rvdpa_helper_cpumask_first(const struct cpumask *mask)
+{
+	return cpumask_first(mask);
 }
 
 struct workqueue_struct *rvdpa_helper_alloc_workqueue(const char *name, unsigned int flags)

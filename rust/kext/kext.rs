@@ -8,6 +8,7 @@
 pub mod bottom_half;
 pub mod bus;
 pub mod claim;
+pub mod cpu;
 pub mod device;
 pub mod export;
 pub mod genetlink;

@@ -43,6 +43,15 @@ impl WorkQueue {
     pub fn threads(name: &CStr) -> Result<Self> {
         Self::new(name, bindings::wq_flags_WQ_UNBOUND)
     }
+
+    /// A queue whose items run in threads, on the CPU for which they are queued. They may sleep, and
+    /// be long.
+    pub fn threads_of_cpus(name: &CStr) -> Result<Self> {
+        Self::new(
+            name,
+            bindings::wq_flags_WQ_PERCPU | bindings::wq_flags_WQ_CPU_INTENSIVE,
+        )
+    }
 }
 
 impl Drop for WorkQueue {
@@ -171,6 +180,15 @@ impl<T: RunItem> WorkSet<T> {
         if let Some(item) = self.items.get(item) {
             // SAFETY: Both are valid.
             unsafe { vdpa_bindings::queue_work(on.0.as_ptr(), item.work.get()) };
+        }
+    }
+
+    /// As [`queue`](Self::queue), for a CPU, or for any if there is none of that number.
+    #[inline]
+    pub fn queue_for(&self, on: &WorkQueue, item: usize, cpu: u32) {
+        if let Some(item) = self.items.get(item) {
+            // SAFETY: Both are valid.
+            unsafe { vdpa_bindings::queue_work_for(cpu, on.0.as_ptr(), item.work.get()) };
         }
     }
 

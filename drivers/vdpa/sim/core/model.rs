@@ -49,6 +49,9 @@ pub trait Model: Sized + Send + Sync + 'static {
     /// context.
     fn kicked(&self, device: &Simulator<Self>, queue: QueueIndex);
 
+    /// The task that mostly works for a queue.
+    fn task_of(&self, device: &Simulator<Self>, queue: QueueIndex) -> Option<usize>;
+
     /// Somebody who wanted a queue could not have it: schedules all who may be that. Any context.
     fn missed(&self, device: &Simulator<Self>, queue: QueueIndex);
 

@@ -7,13 +7,17 @@
 
 use crate::{
     model::Model,
-    simulator::Simulator,
+    simulator::{
+        Simulator,
+        ANY_CPU, //
+    },
     virt_queue::{
         Inner,
         VirtQueue, //
     },
 };
 use kernel::{
+    cpumask::Cpumask,
     mm::Mm,
     prelude::*,
     sync::atomic::ordering::Relaxed, //
@@ -171,6 +175,17 @@ impl<M: Model> DeviceOps for Simulator<M> {
             .ok()
             .and_then(|size| u16::try_from(size).ok())
             .unwrap_or(0)
+    }
+
+    /// The first of these CPUs does what is to be done for the queue.
+    fn set_vq_affinity(&self, queue: QueueIndex, cpus: Option<&Cpumask>) -> Result {
+        self.find(queue)?;
+        let cpu = cpus.map_or(ANY_CPU, kext::cpu::first);
+        let task = self.model().task_of(self, queue);
+        if let Some(slot) = task.and_then(|task| self.cpus.get(task)) {
+            slot.store(cpu, Relaxed);
+        }
+        Ok(())
     }
 
     fn get_vq_group(&self, queue: QueueIndex) -> GroupId {

@@ -61,16 +61,23 @@ use vdpa::{
 };
 use virtqueue::Error as QueueError;
 
+/// No CPU in particular.
+pub(crate) const ANY_CPU: u32 = u32::MAX;
+
 /// Where the tasks of devices run.
-pub struct Executors(WorkQueue);
+pub struct Executors {
+    anywhere: WorkQueue,
+    of_cpus: WorkQueue,
+}
 
 impl Executors {
     /// Fails with `ENOMEM`.
     pub fn new() -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self(WorkQueue::threads(c"vdpa_sim")?),
-            GFP_KERNEL,
-        )?)
+        let executors = Self {
+            anywhere: WorkQueue::threads(c"vdpa_sim")?,
+            of_cpus: WorkQueue::threads_of_cpus(c"vdpa_sim_cpu")?,
+        };
+        Ok(Arc::new(executors, GFP_KERNEL)?)
     }
 }
 
@@ -100,6 +107,8 @@ pub struct Simulator<M: Model> {
     #[pin]
     tasks: WorkSet<Tasks<M>>,
     executors: Arc<Executors>,
+    /// On which CPU each task runs.
+    pub(crate) cpus: KVec<Atomic<u32>>,
     pub(crate) queues: KVec<Pin<KBox<VirtQueue<M::QueueData>>>>,
     /// The address space of each group.
     pub(crate) groups: KVec<Atomic<u32>>,
@@ -158,6 +167,13 @@ impl<M: Model> Simulator<M> {
             model <- model,
             tasks <- WorkSet::new(model.tasks()),
             executors,
+            cpus: {
+                let mut cpus = KVec::new();
+                for _ in 0..model.tasks() {
+                    cpus.push(Atomic::new(ANY_CPU), GFP_KERNEL)?;
+                }
+                cpus
+            },
             queues: {
                 let mut queues = KVec::new();
                 for _ in 0..queue_count {
@@ -284,7 +300,12 @@ impl<M: Model> Simulator<M> {
     /// Runs a task soon, in a thread. Any context.
     #[inline]
     pub fn schedule(&self, task: usize) {
-        self.tasks.queue(&self.executors.0, task);
+        let cpu = self.cpus.get(task).map_or(ANY_CPU, |cpu| cpu.load(Relaxed));
+        if cpu == ANY_CPU {
+            self.tasks.queue(&self.executors.anywhere, task);
+        } else {
+            self.tasks.queue_for(&self.executors.of_cpus, task, cpu);
+        }
     }
 
     /// Runs a task at once if the driver is in the kernel, and this is no hard interrupt; otherwise

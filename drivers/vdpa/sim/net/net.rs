@@ -319,6 +319,15 @@ impl Model for Net {
         }
     }
 
+    fn task_of(&self, device: &Device, queue: QueueIndex) -> Option<usize> {
+        match Layout::of(device.features(), self.all_pairs).role(queue.get())? {
+            Role::Transmit { pair } => Some(usize::from(pair)),
+            // Its frames are brought by another queue's task.
+            Role::Receive { .. } => None,
+            Role::Control => Some(self.control_task()),
+        }
+    }
+
     fn missed(&self, device: &Device, queue: QueueIndex) {
         match Layout::of(device.features(), self.all_pairs).role(queue.get()) {
             Some(Role::Transmit { pair }) => device.schedule(usize::from(pair)),
