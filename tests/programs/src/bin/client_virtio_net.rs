@@ -2,7 +2,7 @@
 //! The stock virtio_vdpa and virtio_net on a simulated network device: packets
 //! go out and come back.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use vdpa_test::sys::{self, sh};
 use vdpa_test::vdpa::*;
