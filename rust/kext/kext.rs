@@ -5,10 +5,12 @@
 //! Nothing here knows of vDPA: each file is a candidate for `rust/kernel`. The crate holds no state,
 //! so every module that links it has a copy of its own.
 
+pub mod attribute;
 pub mod bottom_half;
 pub mod bus;
 pub mod claim;
 pub mod cpu;
+pub mod debugfs;
 pub mod device;
 pub mod export;
 pub mod genetlink;

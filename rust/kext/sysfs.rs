@@ -4,7 +4,10 @@
 //!
 //! An [`Attribute`] is a type without data, a tuple of them a [`Group`]. [`Groups`] are what a device
 //! is given before it is added; they are tables that the compiler makes, so nothing is registered and
-//! nothing can fail, and a generic type can have its own.
+//! nothing can fail, and a generic type can have its own. Only adding the device fails, with `EEXIST`,
+//! if two of its files have the same name.
+//!
+//! A file's mode is 0444 with `show`, 0200 with `store`, 0644 with both.
 //!
 //! C headers: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h),
 //! [`include/linux/device.h`](srctree/include/linux/device.h)
@@ -49,9 +52,9 @@
 //! A lock that is taken in a call comes after the active reference in the lock order. Lockdep knows
 //! the reference as `kn->active`, with a class for each attribute.
 
+use crate::attribute;
 use core::{
     marker::PhantomData,
-    mem,
     ptr,
     slice, //
 };
@@ -62,95 +65,15 @@ use kernel::{
         Device,
         Normal, //
     },
-    error::{
-        from_result,
-        VTABLE_DEFAULT_ERROR, //
-    },
-    fmt,
-    page::PAGE_SIZE,
+    error::from_result,
     prelude::*,
-    str::{
-        as_char_ptr_in_const_context,
-        BStr, //
-    },
+    str::as_char_ptr_in_const_context, //
 };
 
-/// A file of a device of type `D`.
-///
-/// Its mode follows from what is implemented: 0444 with `show`, 0200 with `store`, 0644 with both.
-/// A type with neither does not compile. See the [module](self) for context and locks.
-#[vtable]
-pub trait Attribute<D>: 'static {
-    /// The file's name. Adding the device fails with `EEXIST` if another file has the same.
-    const NAME: &'static CStr;
-
-    /// Writes the value to `page`, by custom as one line. Optional.
-    ///
-    /// Is asked once each time the file is read from the start. Who reads gets the error; `EFBIG`
-    /// if the text was longer than a page takes, whatever this returns.
-    fn show(device: &D, page: &mut Page<'_>) -> Result {
-        let _ = (device, page);
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Takes a value that was written to the file. Optional.
-    ///
-    /// It comes from user space, without the newline at its end if there was one, and may be empty
-    /// then. It has all that one `write()` brought, except that what is longer than a page comes in
-    /// pieces of that size, a call for each. Who writes gets the error.
-    fn store(device: &D, value: &BStr) -> Result {
-        let _ = (device, value);
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-}
-
-/// The text that a reader of an attribute gets: at most a page less one byte, as sysfs has it.
-pub struct Page<'a> {
-    free: &'a mut [u8],
-    overflow: bool,
-}
-
-impl<'a> Page<'a> {
-    const CAPACITY: usize = PAGE_SIZE - 1;
-
-    fn new(buffer: &'a mut [u8; PAGE_SIZE]) -> Self {
-        Self {
-            free: buffer.get_mut(..Self::CAPACITY).unwrap_or_default(),
-            overflow: false,
-        }
-    }
-
-    /// How many bytes were written. Fails with `EFBIG` if some did not fit.
-    fn len(&self) -> Result<usize> {
-        match self.overflow {
-            true => Err(EFBIG),
-            false => Ok(Self::CAPACITY.saturating_sub(self.free.len())),
-        }
-    }
-
-    /// What `write!` and `writeln!` call. Fails with `EFBIG` if the text does not fit any more.
-    pub fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> Result {
-        let written = fmt::Write::write_fmt(self, text);
-        self.len()?;
-        Ok(written?)
-    }
-}
-
-impl fmt::Write for Page<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        match mem::take(&mut self.free).split_at_mut_checked(text.len()) {
-            Some((place, rest)) => {
-                place.copy_from_slice(text.as_bytes());
-                self.free = rest;
-                Ok(())
-            }
-            None => {
-                self.overflow = true;
-                Err(fmt::Error)
-            }
-        }
-    }
-}
+pub use crate::attribute::{
+    Attribute,
+    Page, //
+};
 
 /// The C attribute of an [`Attribute`].
 struct Table<D, A>(PhantomData<(D, A)>);
@@ -193,13 +116,8 @@ impl<D: AsBusDevice<Normal> + Sync, A: Attribute<D>> Table<D, A> {
         // SAFETY: By the safety requirements; the active reference keeps the device added.
         let device = unsafe { D::from_device(Device::from_raw(dev)) };
         // SAFETY: The driver core passes a page that was cleared and that nobody else uses.
-        let mut page = Page::new(unsafe { &mut *buffer.cast() });
-        from_result(|| {
-            let shown = A::show(device, &mut page);
-            let len = page.len()?;
-            shown?;
-            Ok(isize::try_from(len)?)
-        })
+        let page = unsafe { &mut *buffer.cast() };
+        from_result(|| Ok(isize::try_from(attribute::show::<D, A>(device, page)?)?))
     }
 
     /// # Safety
@@ -215,11 +133,7 @@ impl<D: AsBusDevice<Normal> + Sync, A: Attribute<D>> Table<D, A> {
         let device = unsafe { D::from_device(Device::from_raw(dev)) };
         // SAFETY: The driver core passes that many bytes, which nobody changes meanwhile.
         let value: &[u8] = unsafe { slice::from_raw_parts(buffer.cast(), count) };
-        let value = value.strip_suffix(b"\n").unwrap_or(value);
-        from_result(|| {
-            A::store(device, BStr::from_bytes(value))?;
-            Ok(isize::try_from(count)?)
-        })
+        from_result(|| Ok(isize::try_from(attribute::store::<D, A>(device, value)?)?))
     }
 }
 
@@ -368,7 +282,11 @@ mod tests {
     use super::*;
     use core::mem::offset_of;
     use kernel::{
-        str::parse_int::ParseInt,
+        page::PAGE_SIZE,
+        str::{
+            parse_int::ParseInt,
+            BStr, //
+        },
         sync::atomic::{
             ordering::Relaxed,
             Atomic, //
