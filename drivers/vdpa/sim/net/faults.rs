@@ -6,135 +6,177 @@ use crate::{
     net::Device,
     peers::DeviceRef, //
 };
-use core::{
-    convert::Infallible,
-    str::FromStr, //
-};
+use core::str::FromStr;
 use kernel::{
-    debugfs::{
-        Dir,
-        Scope, //
-    },
-    fmt,
     prelude::*,
-    str::CStr,
-    uaccess::UserSliceReader, //
+    str::BStr, //
+};
+use kext::{
+    attribute::{
+        Attribute,
+        Page, //
+    },
+    debugfs, //
 };
 
 /// The files of a card. Dropping them waits for those who use one.
-pub(crate) type Files = Pin<KBox<Scope<DeviceRef>>>;
+pub(crate) type Files = debugfs::Files<DeviceRef>;
 
 /// Makes the files of a card.
-pub(crate) fn files(dir: &Dir, device: DeviceRef, name: &CStr) -> Result<Files> {
-    let scope = dir.scope::<_, Infallible, _>(device, name, |device, dir| {
-        dir.read_write_callback_file(c"drop_every", device, &show_drop, &store_drop);
-        dir.read_write_callback_file(c"delay_ms", device, &show_delay, &store_delay);
-        dir.read_write_callback_file(c"stall_queue", device, &show_stall, &store_stall);
-        dir.read_write_callback_file(c"fail_maps", device, &show_maps, &store_maps);
-        dir.read_write_callback_file(c"link", device, &show_link, &store_link);
-        dir.write_only_callback_file(c"announce", device, &store_announce);
-        dir.write_only_callback_file(c"config_change", device, &store_config);
-        dir.write_only_callback_file(c"needs_reset", device, &store_reset);
-    });
-    KBox::pin_init(scope, GFP_KERNEL)
+pub(crate) fn files(dir: &debugfs::Dir, device: DeviceRef, name: &CStr) -> Result<Files> {
+    Files::new::<(
+        DropEvery,
+        Delay,
+        StallQueue,
+        FailMaps,
+        Link,
+        Announce,
+        ConfigChange,
+        NeedsReset,
+    )>(dir, name, device)
 }
 
 /// A number that was written.
-fn number<T: FromStr>(from: &mut UserSliceReader) -> Result<T> {
-    let mut text = [0; 16];
-    let len = from.len();
-    let text = text.get_mut(..len).ok_or(EINVAL)?;
-    from.read_slice(text)?;
+fn number<T: FromStr>(text: &BStr) -> Result<T> {
     let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
     text.trim().parse().map_err(|_| EINVAL)
 }
 
-fn switch(from: &mut UserSliceReader) -> Result<bool> {
-    match number::<u32>(from)? {
+fn switch(text: &BStr) -> Result<bool> {
+    match number::<u32>(text)? {
         0 => Ok(false),
         1 => Ok(true),
         _ => Err(EINVAL),
     }
 }
 
-fn show_drop(device: &DeviceRef, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(f, "{}", device.model().dropped.every())
-}
+struct DropEvery;
 
-fn store_drop(device: &DeviceRef, from: &mut UserSliceReader) -> Result {
-    device.model().dropped.set(number(from)?);
-    Ok(())
-}
+#[vtable]
+impl Attribute<DeviceRef> for DropEvery {
+    const NAME: &'static CStr = c"drop_every";
 
-fn show_delay(device: &DeviceRef, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(f, "{}", device.faults().delay_ms())
-}
-
-fn store_delay(device: &DeviceRef, from: &mut UserSliceReader) -> Result {
-    let delay: u32 = number(from)?;
-    if delay > 10_000 {
-        return Err(EINVAL);
+    fn show(device: &DeviceRef, page: &mut Page<'_>) -> Result {
+        writeln!(page, "{}", device.model().dropped.every())
     }
-    device.faults().set_delay_ms(delay);
-    Ok(())
-}
 
-fn show_stall(device: &DeviceRef, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match device.faults().stalled() {
-        Some(queue) => writeln!(f, "{queue}"),
-        None => writeln!(f, "-1"),
+    fn store(device: &DeviceRef, value: &BStr) -> Result {
+        device.model().dropped.set(number(value)?);
+        Ok(())
     }
 }
 
-fn store_stall(device: &DeviceRef, from: &mut UserSliceReader) -> Result {
-    let queue = match number::<i32>(from)? {
-        -1 => None,
-        queue => Some(u16::try_from(queue).map_err(|_| EINVAL)?),
-    };
-    if queue.is_some_and(|queue| device.queue(usize::from(queue)).is_none()) {
-        return Err(EINVAL);
+struct Delay;
+
+#[vtable]
+impl Attribute<DeviceRef> for Delay {
+    const NAME: &'static CStr = c"delay_ms";
+
+    fn show(device: &DeviceRef, page: &mut Page<'_>) -> Result {
+        writeln!(page, "{}", device.faults().delay_ms())
     }
-    device.faults().stall(queue);
-    device.schedule_all();
-    device.model().schedule_all_senders(device);
-    Ok(())
-}
 
-fn show_maps(device: &DeviceRef, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(f, "{}", device.faults().failing_maps())
-}
-
-fn store_maps(device: &DeviceRef, from: &mut UserSliceReader) -> Result {
-    device.faults().fail_maps(number(from)?);
-    Ok(())
-}
-
-fn show_link(device: &DeviceRef, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let up = device.model().read(|state| state.receiver().link_is_up);
-    writeln!(f, "{}", u8::from(up))
-}
-
-fn store_link(device: &DeviceRef, from: &mut UserSliceReader) -> Result {
-    let up = switch(from)?;
-    change(device, |device| {
-        device.model().change(|state| state.set_link(up))
-    })
-}
-
-fn store_announce(device: &DeviceRef, from: &mut UserSliceReader) -> Result {
-    if !switch(from)? {
-        return Err(EINVAL);
+    fn store(device: &DeviceRef, value: &BStr) -> Result {
+        let delay: u32 = number(value)?;
+        if delay > 10_000 {
+            return Err(EINVAL);
+        }
+        device.faults().set_delay_ms(delay);
+        Ok(())
     }
-    change(device, |device| {
-        device.model().change(crate::model::Model::announce)
-    })
 }
 
-fn store_config(device: &DeviceRef, from: &mut UserSliceReader) -> Result {
-    if !switch(from)? {
-        return Err(EINVAL);
+struct StallQueue;
+
+#[vtable]
+impl Attribute<DeviceRef> for StallQueue {
+    const NAME: &'static CStr = c"stall_queue";
+
+    fn show(device: &DeviceRef, page: &mut Page<'_>) -> Result {
+        match device.faults().stalled() {
+            Some(queue) => writeln!(page, "{queue}"),
+            None => writeln!(page, "-1"),
+        }
     }
-    change(device, |_| true)
+
+    fn store(device: &DeviceRef, value: &BStr) -> Result {
+        let queue = match number::<i32>(value)? {
+            -1 => None,
+            queue => Some(u16::try_from(queue).map_err(|_| EINVAL)?),
+        };
+        if queue.is_some_and(|queue| device.queue(usize::from(queue)).is_none()) {
+            return Err(EINVAL);
+        }
+        device.faults().stall(queue);
+        device.schedule_all();
+        device.model().schedule_all_senders(device);
+        Ok(())
+    }
+}
+
+struct FailMaps;
+
+#[vtable]
+impl Attribute<DeviceRef> for FailMaps {
+    const NAME: &'static CStr = c"fail_maps";
+
+    fn show(device: &DeviceRef, page: &mut Page<'_>) -> Result {
+        writeln!(page, "{}", device.faults().failing_maps())
+    }
+
+    fn store(device: &DeviceRef, value: &BStr) -> Result {
+        device.faults().fail_maps(number(value)?);
+        Ok(())
+    }
+}
+
+struct Link;
+
+#[vtable]
+impl Attribute<DeviceRef> for Link {
+    const NAME: &'static CStr = c"link";
+
+    fn show(device: &DeviceRef, page: &mut Page<'_>) -> Result {
+        let up = device.model().read(|state| state.receiver().link_is_up);
+        writeln!(page, "{}", u8::from(up))
+    }
+
+    fn store(device: &DeviceRef, value: &BStr) -> Result {
+        let up = switch(value)?;
+        change(device, |device| {
+            device.model().change(|state| state.set_link(up))
+        })
+    }
+}
+
+struct Announce;
+
+#[vtable]
+impl Attribute<DeviceRef> for Announce {
+    const NAME: &'static CStr = c"announce";
+
+    fn store(device: &DeviceRef, value: &BStr) -> Result {
+        if !switch(value)? {
+            return Err(EINVAL);
+        }
+        change(device, |device| {
+            device.model().change(crate::model::Model::announce)
+        })
+    }
+}
+
+struct ConfigChange;
+
+#[vtable]
+impl Attribute<DeviceRef> for ConfigChange {
+    const NAME: &'static CStr = c"config_change";
+
+    fn store(device: &DeviceRef, value: &BStr) -> Result {
+        if !switch(value)? {
+            return Err(EINVAL);
+        }
+        change(device, |_| true)
+    }
 }
 
 /// Changes the configuration, and tells the driver if it has to know.
@@ -145,10 +187,17 @@ fn change(device: &Device, f: impl FnOnce(&Device) -> bool) -> Result {
     Ok(())
 }
 
-fn store_reset(device: &DeviceRef, from: &mut UserSliceReader) -> Result {
-    if !switch(from)? {
-        return Err(EINVAL);
+struct NeedsReset;
+
+#[vtable]
+impl Attribute<DeviceRef> for NeedsReset {
+    const NAME: &'static CStr = c"needs_reset";
+
+    fn store(device: &DeviceRef, value: &BStr) -> Result {
+        if !switch(value)? {
+            return Err(EINVAL);
+        }
+        device.need_reset();
+        Ok(())
     }
-    device.need_reset();
-    Ok(())
 }

@@ -20,7 +20,6 @@ use crate::{
     },
 };
 use kernel::{
-    debugfs::Dir,
     new_mutex,
     prelude::*,
     sync::{
@@ -28,6 +27,7 @@ use kernel::{
         Mutex, //
     },
 };
+use kext::debugfs::Dir;
 use vdpa::{
     DeviceConfig,
     DeviceParams,
@@ -59,7 +59,7 @@ impl Manager {
             parameters,
             executors: Executors::new()?,
             registry: Registry::new()?,
-            debugfs: Dir::new(c"vdpa_sim_net"),
+            debugfs: Dir::new(c"vdpa_sim_net")?,
             files <- new_mutex!(KVec::new()),
         })
     }
