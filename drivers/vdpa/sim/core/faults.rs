@@ -2,7 +2,7 @@
 
 //! What can be made to go wrong with a device, to see what its driver does.
 //!
-//! `/sys/kernel/debug/vdpa_sim/DEVICE/` has a file for each; see
+//! `/sys/kernel/debug/vdpa_sim_net/DEVICE/` has a file for each; see
 //! `Documentation/ABI/debugfs-vdpa_sim`.
 
 use kernel::sync::atomic::{
