@@ -390,7 +390,13 @@ impl Model for Net {
         queue: QueueIndex,
         stats: &mut StatsWriter<'_>,
     ) -> Result {
-        let role = self.layout(device).role(queue.get()).ok_or(EINVAL)?;
+        let layout = self.layout(device);
+        let role = match layout.role(queue.get()) {
+            Some(role) => role,
+            // As in C, also of one that the driver does not use.
+            None if queue.get() == layout.control_index() => Role::Control,
+            None => return Err(EINVAL),
+        };
         let counters = self.counters(queue.to_usize()).ok_or(EINVAL)?;
         counters.write(role, stats)
     }
