@@ -9,7 +9,7 @@ use vdpa_test::{ktap_main, sys, Errno};
 ktap_main!(virtio_vdpa, vhost_vdpa, test_driver, blocks_only_itself);
 
 fn sims() {
-    sys::sh("modprobe -a vdpa_sim_net vdpa_sim_blk").expect_ok();
+    ["vdpa_sim_net", "vdpa_sim_blk"].map(sys::modprobe);
 }
 
 fn each_simulator(driver: &str, check: impl Fn(&str, bool)) {

@@ -31,7 +31,7 @@ fn unload(modules: &[&str]) {
 fn fifty_cycles() {
     sys::unload_all();
     for n in 0..sys::rounds(50, 2) {
-        sys::sh("modprobe -a vdpa_sim_net vdpa_sim_blk").expect_ok();
+        ["vdpa_sim_net", "vdpa_sim_blk"].map(sys::modprobe);
         // With devices in every other cycle.
         if n % 2 == 0 {
             let mut v = Vdpa::new();
@@ -137,7 +137,7 @@ fn simulators_with_devices() {
             if let Some(driver) = driver {
                 sys::modprobe(driver);
             }
-            sys::sh("modprobe -a vdpa_sim_net vdpa_sim_blk").expect_ok();
+            ["vdpa_sim_net", "vdpa_sim_blk"].map(sys::modprobe);
             for (mgmt, name) in [("vdpasim_net", "n0"), ("vdpasim_blk", "b0")] {
                 let msg = v.new_msg(mgmt, name);
                 v.ack(&msg).expect_ok();
