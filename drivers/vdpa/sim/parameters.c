@@ -5,8 +5,15 @@
 
 #include <linux/export.h>
 #include <linux/moduleparam.h>
+#include <linux/vdpa.h>
 
 #include "vdpa_sim.h"
+
+/*
+ * All that uses this module needs the bus. The module itself does not, but as in C
+ * loading it loads the bus, and keeps it.
+ */
+static int (* const needs_the_bus)(struct vdpa_mgmt_dev *) __used = vdpa_mgmtdev_register;
 
 static int batch_mapping = 1;
 module_param(batch_mapping, int, 0444);
