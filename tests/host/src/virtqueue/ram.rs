@@ -215,13 +215,12 @@ impl GuestMemory for Ram {
 
     fn area(&mut self, at: GuestAddress, len: usize, access: Access) -> Result<RamArea, Fault> {
         let at = at.get();
-        match access {
-            Access::ReadWrite => {
-                self.inner().find(at, len, Access::Read)?;
-                self.inner().find(at, len, Access::Write)?;
-            }
-            _ => drop(self.inner().find(at, len, access)?),
-        }
+        let (first, second) = match access {
+            Access::ReadWrite => (Access::Read, Access::Write),
+            other => (other, other),
+        };
+        self.inner().find(at, len, first)?;
+        self.inner().find(at, len, second)?;
         Ok(RamArea {
             ram: self.clone(),
             at,
