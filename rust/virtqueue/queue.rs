@@ -230,6 +230,9 @@ impl<A: Area> Queue<A> {
 
     /// Asks the driver to kick when it makes a buffer available, and says whether there are any
     /// already, for which no kick may come.
+    ///
+    /// With `VIRTIO_F_EVENT_IDX` that is for the next buffer to take. A device that waits for more than
+    /// there are asks before it puts back those that it took.
     #[inline]
     pub fn enable_kicks(&mut self) -> Result<bool, Error> {
         let result = ring!(self.enable_kicks());
