@@ -23,7 +23,7 @@ impl Mtu {
     pub(crate) const DEFAULT: Self = Self(1500);
 
     /// The least (virtio 1.3, section 5.1.4.1).
-    const MIN: u16 = 68;
+    pub(crate) const MIN: u16 = 68;
 
     /// So many bytes, if a device may have that.
     pub(crate) const fn new(bytes: u16) -> Option<Self> {

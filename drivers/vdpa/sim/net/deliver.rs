@@ -147,7 +147,7 @@ impl Lane<'_> {
         )?;
         Ok(match put {
             Put::Starved => Verdict::Starved,
-            Put::Lost => self.refuse(),
+            Put::Unreadable => self.refuse(),
             put => {
                 self.count_sent(len);
                 self.count_received(put, len);
@@ -259,8 +259,8 @@ fn count_received(received: &mut Delta, put: Put, len: usize) {
             let bytes = u64::try_from(len).unwrap_or(0);
             received.bytes = received.bytes.saturating_add(bytes);
         }
-        Put::TooLong | Put::Lost => received.errors = received.errors.saturating_add(1),
-        Put::Starved => {}
+        Put::TooLong | Put::Unwritable => received.errors = received.errors.saturating_add(1),
+        Put::Starved | Put::Unreadable => {}
     }
 }
 
@@ -300,7 +300,10 @@ fn put(
     let copied = from.copy(segments, header, to.header_len, 1, wanted);
     let written = if copied.is_ok() { wanted } else { 0 };
     to.queue.complete(from.receiver_session(), first, written)?;
-    Ok(copied.map_or(Put::Lost, |()| Put::Done))
+    Ok(match copied {
+        Ok(()) => Put::Done,
+        Err(Fault) => from.whose_fault(),
+    })
 }
 
 /// As [`put`], for a frame that needs more than the buffer that was taken for it.
@@ -359,7 +362,10 @@ fn put_merged(
         to.queue
             .complete(from.receiver_session(), *chain, written)?;
     }
-    Ok(copied.map_or(Put::Lost, |()| Put::Done))
+    Ok(match copied {
+        Ok(()) => Put::Done,
+        Err(Fault) => from.whose_fault(),
+    })
 }
 
 /// The receiver's next buffer. If there is none, its driver is asked to kick when there is: here,
@@ -416,8 +422,10 @@ enum Put {
     Starved,
     /// There never will be.
     TooLong,
-    /// It could not be copied.
-    Lost,
+    /// It is not in memory that the sender's device may read.
+    Unreadable,
+    /// The buffer is not in memory that the receiver's device may write.
+    Unwritable,
 }
 
 /// A frame where it comes from.
@@ -503,6 +511,23 @@ impl<'s> From<'_, 's> {
         let other = self.other.as_deref_mut();
         let done = self.session.copy(&mut from, other, &mut to, len, bounce)?;
         check(done == len)
+    }
+
+    /// Why a frame could not be copied.
+    #[cold]
+    fn whose_fault(&mut self) -> Put {
+        let Frame::Sent { segments, .. } = self.frame else {
+            return Put::Unwritable;
+        };
+        let mut from = Cursor::new(segments);
+        let mut bytes = [0; 256];
+        loop {
+            match from.read(self.session, &mut bytes) {
+                Ok(0) => return Put::Unwritable,
+                Ok(_) => {}
+                Err(Fault) => return Put::Unreadable,
+            }
+        }
     }
 }
 

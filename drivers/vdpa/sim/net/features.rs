@@ -6,6 +6,7 @@
 //! The features are those of virtio 1.3, sections 5.1.3 and 6. Nothing here needs the kernel:
 //! `tests/host` has the same file.
 
+use core::fmt;
 use vdpa::Features;
 use vdpa_bindings as bindings;
 
@@ -128,6 +129,21 @@ pub(crate) enum Refusal {
     /// A driver does not accept `VIRTIO_F_ACCESS_PLATFORM`: what it takes for addresses means
     /// nothing to the device.
     NoAccessPlatform,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsupported(features) => {
+                write!(f, "features it cannot have: {:#x}", features.bits())
+            }
+            Self::Dangling(features) => {
+                write!(f, "features that require others: {:#x}", features.bits())
+            }
+            Self::PairsWithoutMq => f.write_str("several pairs of queues require the feature MQ"),
+            Self::NoAccessPlatform => f.write_str("the feature ACCESS_PLATFORM is required"),
+        }
+    }
 }
 
 /// A number of queue pairs, 1 to [`MAX`](Self::MAX).

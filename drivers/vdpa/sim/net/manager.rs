@@ -100,7 +100,8 @@ impl ManagementOps for Manager {
         config: &DeviceConfig,
     ) -> Result<ManagedDevice<'a, Device>> {
         let model = Model::provision(config, random_address()).map_err(|reason| {
-            pr_err!("{}: cannot be made: {:?}\n", request.name(), reason);
+            let name = request.name();
+            pr_err!("{}: cannot be made: {}\n", name, core::format_args!("{reason}"));
             EINVAL
         })?;
         let offered = model.offered();

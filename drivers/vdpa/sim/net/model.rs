@@ -34,6 +34,7 @@ use super::{
         VLAN_TAG_LEN, //
     },
 };
+use core::fmt;
 use vdpa::{
     DeviceConfig,
     Features, //
@@ -84,6 +85,17 @@ pub(crate) enum NotPossible {
     Mtu,
     /// Its address.
     Mac,
+}
+
+impl fmt::Display for NotPossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Features(reason) => reason.fmt(f),
+            Self::Pairs => write!(f, "it has 1 to {} pairs of queues", QueuePairs::MAX.get()),
+            Self::Mtu => write!(f, "an MTU is at least {}", Mtu::MIN),
+            Self::Mac => f.write_str("no interface has this MAC address"),
+        }
+    }
 }
 
 /// What a command has changed, for who has to act upon it.
