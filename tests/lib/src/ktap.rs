@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::OnceLock;
 
 use crate::differences::{self, Difference, Kind};
-use crate::sys;
+use crate::{sim, sys};
 
 pub type Test = (&'static str, fn());
 
@@ -195,7 +195,10 @@ fn verdict(program: &str, name: &str, test: fn(), differences: &[Difference]) ->
         return (true, format!(" # SKIP with C's {module}: {reason}"));
     }
     mark(program, name);
-    match (run_one(test), difference) {
+    sys::expect_failure(difference.is_some());
+    let outcome = run_one(test);
+    sys::expect_failure(false);
+    match (outcome, difference) {
         (Outcome::Passed, None) => (true, String::new()),
         (Outcome::Failed, None) => (false, String::new()),
         (Outcome::Skipped(reason), _) => (true, format!(" # SKIP {reason}")),
@@ -228,6 +231,7 @@ pub fn run(program: &str, tests: &[Test]) -> ExitCode {
         let _ = std::io::stdout().flush();
     }
     mark(program, "end");
+    sim::forget_parameters();
     sys::unload_after_program();
     if failed {
         ExitCode::FAILURE

@@ -19,6 +19,7 @@ pub mod sys;
 pub mod trouble;
 pub mod user;
 pub mod user_disk;
+pub mod user_nic;
 pub mod vdpa;
 pub mod vhost;
 

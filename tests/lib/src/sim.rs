@@ -16,15 +16,46 @@ pub const PARAMETERS: [(&str, &str); 3] = [
     ("use_va", "Y"),
 ];
 
+/// Ours has one more.
+const QUEUE_SIZE: (&str, &str) = ("queue_size", "256");
+
 const FAMILY: [&str; 4] = ["vdpa_sim_net", "vdpa_sim_blk", "vdpa_sim", "vringh"];
 
+fn path(name: &str) -> String {
+    format!("/sys/module/vdpa_sim/parameters/{name}")
+}
+
 pub fn parameter(name: &str) -> String {
-    let path = format!("/sys/module/vdpa_sim/parameters/{name}");
-    sys::read(path).trim().to_string()
+    sys::read(path(name)).trim().to_string()
 }
 
 pub fn unload() {
     sys::unload(FAMILY);
+}
+
+/// Has vhost_vdpa take the devices that come.
+pub fn for_vhost() {
+    if sys::is_loaded("virtio_vdpa") {
+        sys::rmmod_ok("virtio_vdpa");
+    }
+    sys::modprobe("vhost_vdpa");
+}
+
+/// After a program: parameters that others do not expect go.
+pub fn forget_parameters() {
+    if sys::is_loaded("vdpa_sim") && !has_parameters(&[]) {
+        unload();
+    }
+}
+
+/// Whether vdpa_sim has these parameters, and else its defaults.
+fn has_parameters(parameters: &[(&str, &str)]) -> bool {
+    let given = |name: &str| parameters.iter().find(|p| p.0 == name).map(|p| p.1);
+    PARAMETERS
+        .into_iter()
+        .chain([QUEUE_SIZE])
+        .filter(|p| std::fs::exists(path(p.0)).unwrap())
+        .all(|(name, default)| parameter(name) == given(name).unwrap_or(default))
 }
 
 /// Loads vdpa_sim with these parameters and no others.
@@ -37,13 +68,11 @@ pub fn load(parameters: &[(&str, &str)]) {
     sys::sh(&format!("modprobe vdpa_sim{words}")).expect_ok();
 }
 
-/// A simulated network device that vhost_vdpa has. It goes with the guard, and the
-/// modules with it if they have parameters that others do not expect.
+/// A simulated network device that vhost_vdpa has. It goes with the guard.
 pub struct Sim {
     pub v: Vdpa,
     pub name: String,
-    device: Option<Device>,
-    custom: bool,
+    _device: Device,
 }
 
 impl Sim {
@@ -52,7 +81,7 @@ impl Sim {
         Self::net_with(&[])
     }
 
-    /// With parameters of vdpa_sim.
+    /// With parameters of vdpa_sim, written as sysfs shows them.
     #[track_caller]
     pub fn net_with(parameters: &[(&str, &str)]) -> Self {
         Self::net_by(parameters, |msg| msg.attr(vdpa::MAC, &MAC))
@@ -61,16 +90,11 @@ impl Sim {
     /// With parameters of vdpa_sim, and attributes of the test's own.
     #[track_caller]
     pub fn net_by(parameters: &[(&str, &str)], attributes: impl FnOnce(Msg) -> Msg) -> Self {
-        if parameters.is_empty() {
-            let usual = |(name, value): (&str, &str)| parameter(name) == value;
-            if sys::is_loaded("vdpa_sim") && !PARAMETERS.into_iter().all(usual) {
-                unload();
-            }
-        } else {
+        if !sys::is_loaded("vdpa_sim") || !has_parameters(parameters) {
             load(parameters);
         }
         sys::modprobe("vdpa_sim_net");
-        sys::modprobe("vhost_vdpa");
+        for_vhost();
         let mut v = Vdpa::new();
         let name = "n0";
         let msg = attributes(v.new_msg("vdpasim_net", name));
@@ -79,8 +103,7 @@ impl Sim {
         Sim {
             v,
             name: name.to_string(),
-            device: Some(device),
-            custom: !parameters.is_empty(),
+            _device: device,
         }
     }
 
@@ -109,14 +132,5 @@ impl Sim {
         let stats = self.stats(queue);
         let found = stats.iter().find(|s| s.0 == name);
         found.unwrap_or_else(|| panic!("no {name} in {stats:?}")).1
-    }
-}
-
-impl Drop for Sim {
-    fn drop(&mut self) {
-        self.device = None;
-        if self.custom {
-            unload();
-        }
     }
 }

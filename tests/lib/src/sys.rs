@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::errno::Errno;
@@ -208,12 +209,29 @@ pub fn driver_of(device: &str) -> Option<String> {
 /// What takes longer never happens. An emulated debug kernel on a busy machine is slow.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+static EXPECTED_TO_FAIL: AtomicBool = AtomicBool::new(false);
+
+/// Of a test that C is expected to fail: it need not wait long for what does not
+/// come there.
+pub fn expect_failure(expected: bool) {
+    EXPECTED_TO_FAIL.store(expected, Ordering::Relaxed);
+}
+
+/// How long to wait for what should come.
+pub fn patience() -> Duration {
+    if EXPECTED_TO_FAIL.load(Ordering::Relaxed) {
+        Duration::from_millis(500)
+    } else {
+        PATIENCE
+    }
+}
+
 /// Waits for a condition.
 #[track_caller]
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(start.elapsed() < patience(), "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

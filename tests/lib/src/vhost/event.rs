@@ -26,6 +26,11 @@ impl EventFd {
         EventFd(unsafe { File::from_raw_fd(fd) })
     }
 
+    /// Another descriptor of the same.
+    pub fn duplicate(&self) -> Self {
+        EventFd(self.0.try_clone().expect("eventfd"))
+    }
+
     pub fn signal(&self) {
         (&self.0).write_all(&1u64.to_ne_bytes()).expect("eventfd");
     }

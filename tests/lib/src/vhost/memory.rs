@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::FromRawFd;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
@@ -90,6 +91,24 @@ impl Memory {
         Ok(())
     }
 
+    /// Where a page of it is in the machine; the page is there and stays there.
+    pub fn physical(&self, at: usize) -> u64 {
+        assert!(at < self.size(), "a part of it");
+        // SAFETY: The page is in the mapping.
+        let ret = unsafe { libc::mlock(self.0.as_ptr().add(at).cast(), 1) };
+        assert_eq!(ret, 0, "mlock: {:?}", Errno::last());
+        let page = (self.uaddr() + at as u64) / PAGE as u64;
+        let mut entry = [0; 8];
+        let pagemap = File::open("/proc/self/pagemap").expect("pagemap");
+        pagemap
+            .read_exact_at(&mut entry, page * 8)
+            .expect("pagemap");
+        // The lower 55 bits are the number of the page.
+        let frame = u64::from_ne_bytes(entry) & ((1 << 55) - 1);
+        assert_ne!(frame, 0, "the page is in memory, and this is root");
+        frame * PAGE as u64 + (at % PAGE) as u64
+    }
+
     /// How many of the pages from `at` on have memory behind them.
     pub fn resident(&self, at: usize, len: usize) -> usize {
         let mut pages = vec![0u8; len.div_ceil(PAGE)];
@@ -149,7 +168,7 @@ impl Area {
             memory: self.memory.clone(),
             at: self.at + at,
             len,
-            iova: self.iova + at as u64,
+            iova: self.iova.wrapping_add(at as u64),
         }
     }
 

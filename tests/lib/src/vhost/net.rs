@@ -9,6 +9,9 @@ use virtio_bindings::virtio_net as c;
 use crate::vhost::ring::{Buffer, Options, Ring, Used};
 use crate::vhost::{backend, feature, status, Area, Memory, Node, Perm, Queue};
 
+/// Memory for the control queue and its commands.
+const CONTROL_SIZE: usize = 32 << 10;
+
 pub const RX: u32 = 0;
 pub const TX: u32 = 1;
 
@@ -55,7 +58,8 @@ pub struct Setup {
     /// Where the device finds the memory.
     pub iova: u64,
     pub memory: Arc<Memory>,
-    /// The address space of the control queue.
+    /// The address space of the control queue. It has memory of its own, unless it
+    /// is that of packets, 0.
     pub control_asid: u32,
     /// Where the queues begin: see [`Ring::base`].
     pub base: Option<u32>,
@@ -98,7 +102,8 @@ pub struct Pair {
     pub rx: Queue,
     pub tx: Queue,
     posted: HashMap<u16, Area>,
-    sent: HashMap<u16, Area>,
+    /// Nothing for what a test sent in its own memory.
+    sent: HashMap<u16, Option<Area>>,
     spare: Vec<Area>,
 }
 
@@ -111,6 +116,8 @@ pub struct Net {
     pub control: Option<Queue>,
     /// What is left of the memory.
     pub space: Area,
+    /// What is left of that of the control queue.
+    pub control_space: Area,
     setup: Setup,
 }
 
@@ -142,6 +149,7 @@ impl Net {
             control: None,
             features,
             space: space.clone(),
+            control_space: space.part(0, 0),
             setup: setup.clone(),
             node,
         };
@@ -165,21 +173,23 @@ impl Net {
         }
         if features & feature::NET_CTRL_VQ != 0 {
             let index = net.control_index();
+            let mut own = space.take(CONTROL_SIZE, 4096);
             if setup.control_asid != 0 {
                 let group = net.node.vring_group(index).expect("group");
                 let asid = setup.control_asid;
                 net.node.set_group_asid(group, asid).expect("asid");
-                let whole = Area::whole(&setup.memory, setup.iova);
-                net.node.map(asid, &whole, Perm::Rw).expect("map");
+                // Where nothing is in the address space of packets.
+                own = Area::whole(&Memory::memfd(CONTROL_SIZE), setup.iova / 2);
+                net.node.map(asid, &own, Perm::Rw).expect("map");
             }
-            let ring = Ring::new(
-                &mut space,
-                Options {
-                    indirect: 0,
-                    ..options
-                },
-            );
+            let options = Options {
+                size: setup.size.min(256),
+                indirect: 0,
+                ..options
+            };
+            let ring = Ring::new(&mut own, options);
             net.control = Some(Queue::attach(&net.node, index, ring));
+            net.control_space = own;
         }
         net.space = space;
         net
@@ -232,13 +242,27 @@ impl Net {
         pair.posted.insert(id, area);
     }
 
+    /// Whether the device is done with all that it was given to send.
+    pub fn is_idle(&self, pair: usize) -> bool {
+        self.pairs[pair].sent.is_empty()
+    }
+
     /// Takes back what the device has sent.
     pub fn reclaim(&mut self, pair: usize) {
         let pair = &mut self.pairs[pair];
         while let Some(used) = pair.tx.ring.take() {
-            pair.spare
-                .push(pair.sent.remove(&used.id).expect("a packet that was sent"));
+            let sent = pair.sent.remove(&used.id);
+            pair.spare.extend(sent.expect("a packet that was sent"));
         }
+    }
+
+    /// Writes a packet and its header to the beginning of an area; where they are.
+    #[track_caller]
+    pub fn write_packet(&self, area: &Area, frame: &[u8]) -> Area {
+        let header = self.header();
+        area.write(0, &vec![0; header]);
+        area.write(header, frame);
+        area.part(0, header + frame.len())
     }
 
     /// Makes a packet available on a queue, without a notification; whether there
@@ -246,16 +270,14 @@ impl Net {
     #[track_caller]
     pub fn enqueue(&mut self, pair: usize, frame: &[u8]) -> bool {
         self.reclaim(pair);
-        let len = self.header() + frame.len();
-        let room = len.max(self.setup.rx_size);
-        let spare = &mut self.pairs[pair].spare;
-        let area = spare.pop().unwrap_or_else(|| self.space.take(room, 64));
-        area.write(0, &vec![0; self.header()]);
-        area.write(self.header(), frame);
-        let chain = cut(&area.part(0, len), self.setup.pieces);
+        let room = (self.header() + frame.len()).max(self.setup.rx_size);
+        let spare = self.pairs[pair].spare.pop();
+        let area = spare.filter(|a| a.len() >= room);
+        let area = area.unwrap_or_else(|| self.space.take(room, 64));
+        let chain = cut(&self.write_packet(&area, frame), self.setup.pieces);
         let pair = &mut self.pairs[pair];
         match pair.tx.ring.add(&chain) {
-            Some(id) => pair.sent.insert(id, area),
+            Some(id) => pair.sent.insert(id, Some(area)),
             None => {
                 pair.spare.push(area);
                 return false;
@@ -269,6 +291,22 @@ impl Net {
     pub fn send(&mut self, frame: &[u8]) {
         assert!(self.enqueue(0, frame), "room in the ring");
         self.pairs[0].tx.notify();
+    }
+
+    /// Gives the device a chain to send, a header and a packet or whatever it is, and
+    /// waits until it is done with it.
+    #[track_caller]
+    pub fn send_chain(&mut self, chain: &[Buffer]) {
+        let pair = &mut self.pairs[0];
+        let id = pair.tx.give(chain);
+        pair.sent.insert(id, None);
+        while self.pairs[0].sent.contains_key(&id) {
+            let used = self.pairs[0].tx.wait();
+            let sent = self.pairs[0].sent.remove(&used.id);
+            self.pairs[0]
+                .spare
+                .extend(sent.expect("a packet that was sent"));
+        }
     }
 
     /// The next packet that comes in by the first pair of queues.
@@ -305,12 +343,18 @@ impl Net {
         bytes.split_off(header)
     }
 
+    /// Where a buffer is that the device used.
+    #[track_caller]
+    pub fn received(&mut self, pair: usize, used: Used) -> Area {
+        let area = self.pairs[pair].posted.remove(&used.id);
+        area.expect("a buffer that was posted")
+    }
+
     /// What the device wrote to a buffer, which is posted again.
     fn contents(&mut self, pair: usize, used: Used) -> Vec<u8> {
-        let area = self.pairs[pair].posted.remove(&used.id);
-        let area = area.expect("a buffer that was posted");
-        let len = used.len.expect("the length of a packet");
-        let bytes = area.read(0, len as usize);
+        let area = self.received(pair, used);
+        let len = used.len.map_or(area.len(), |len| len as usize);
+        let bytes = area.read(0, len);
         self.post(pair, area);
         self.pairs[pair].rx.notify();
         bytes
@@ -340,7 +384,7 @@ impl Net {
     #[track_caller]
     pub fn raw_command(&mut self, out: &[u8]) -> Option<u8> {
         const UNTOUCHED: u8 = 0x5a;
-        let mut space = self.space.clone();
+        let mut space = self.control_space.clone();
         let (request, answer) = (space.take(out.len(), 8), space.take(1, 1));
         request.write(0, out);
         answer.write(0, &[UNTOUCHED]);

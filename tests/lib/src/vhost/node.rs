@@ -83,6 +83,11 @@ impl Node {
         Self::try_open(&path).unwrap_or_else(|e| panic!("{path}: {e:?}"))
     }
 
+    /// The same open node, for another thread.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Node(self.0.try_clone()?))
+    }
+
     fn get<T: ioctl::Argument + Default>(&self, request: ioctl::Request<T>) -> Result<T> {
         ioctl(&self.0, request, T::default())
     }

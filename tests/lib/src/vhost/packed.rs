@@ -269,8 +269,12 @@ impl Packed {
             Interrupts::Always => c::VRING_PACKED_EVENT_FLAG_ENABLE,
             Interrupts::Never => c::VRING_PACKED_EVENT_FLAG_DISABLE,
             Interrupts::After(n) => {
-                let ids = self.outstanding.iter().take(usize::from(n) - 1);
-                let skipped = ids.map(|id| self.lengths[usize::from(*id)]).sum();
+                // Chains that are still to be added are taken for single descriptors.
+                let mut lengths = vec![1; usize::from(n) - 1];
+                for (length, id) in lengths.iter_mut().zip(&self.outstanding) {
+                    *length = self.lengths[usize::from(*id)];
+                }
+                let skipped = lengths.iter().sum();
                 let event = self.used.advance(skipped, self.size);
                 self.driver.store(EVENT, event.encode());
                 c::VRING_PACKED_EVENT_FLAG_DESC

@@ -2,8 +2,9 @@
 //! A virtqueue in the hands of a device.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::sys;
 use crate::vhost::ring::{Buffer, Ring, Used};
 use crate::vhost::{EventFd, Node};
 use crate::Errno;
@@ -67,11 +68,6 @@ impl Queue {
     /// The next chain that the device used, which may take it a while.
     #[track_caller]
     pub fn wait(&mut self) -> Used {
-        self.wait_at_most(Duration::from_secs(10))
-    }
-
-    #[track_caller]
-    pub fn wait_at_most(&mut self, limit: Duration) -> Used {
         let start = Instant::now();
         loop {
             if let Some(used) = self.ring.take() {
@@ -79,8 +75,8 @@ impl Queue {
             }
             let index = self.index;
             assert!(
-                start.elapsed() < limit,
-                "queue {index}: no used buffer within {limit:?}"
+                start.elapsed() < sys::patience(),
+                "queue {index}: waited in vain for a used buffer"
             );
             // The device may have been told not to interrupt.
             self.call.wait(1);

@@ -21,7 +21,7 @@ pub struct Used {
     /// What [`Ring::add`] returned for it.
     pub id: u16,
     /// How many bytes the device says that it wrote; nothing, if it told only of a
-    /// later chain, as it may with VIRTIO_F_IN_ORDER.
+    /// later chain, as it may with VIRTIO_F_IN_ORDER if it wrote all of this one.
     pub len: Option<u32>,
 }
 

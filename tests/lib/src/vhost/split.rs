@@ -78,15 +78,31 @@ impl Split {
     /// A new ring in memory cut off the front of `space`.
     pub fn new(space: &mut Area, options: Options) -> Self {
         let size = usize::from(options.size);
+        let parts = [
+            space.take(size * DESCRIPTOR, DESCRIPTOR),
+            space.take(ENTRIES + 2 * size + 2, 2),
+            space.take(ENTRIES + USED_ENTRY * size + 2, 4),
+        ];
+        let tables = Tables::new(space, options.size, options.indirect);
+        Self::assemble(parts, tables, options)
+    }
+
+    /// A new ring whose parts are anywhere: descriptors, available and used ring.
+    pub fn of_parts(parts: [Area; 3], options: Options) -> Self {
+        Self::assemble(parts, None, options)
+    }
+
+    fn assemble([desc, avail, used]: [Area; 3], tables: Option<Tables>, options: Options) -> Self {
+        let size = usize::from(options.size);
         let start = options.base.unwrap_or(0) as u16;
         let ring = Split {
-            desc: space.take(size * DESCRIPTOR, DESCRIPTOR),
-            avail: space.take(ENTRIES + 2 * size + 2, 2),
-            used: space.take(ENTRIES + USED_ENTRY * size + 2, 4),
+            desc,
+            avail,
+            used,
             size: options.size,
             event_idx: options.event_idx,
             in_order: options.in_order,
-            tables: Tables::new(space, options.size, options.indirect),
+            tables,
             next_avail: start,
             next_used: start,
             told: start,

@@ -2,11 +2,10 @@
 //! The stock virtio_vdpa and virtio_net on a simulated network device: packets
 //! go out and come back.
 
-use std::time::Instant;
-
+use vdpa_test::ktap_main;
 use vdpa_test::sys::{self, sh};
+use vdpa_test::user_nic::{bring_up, interface_of, Frames, ETHERTYPE};
 use vdpa_test::vdpa::*;
-use vdpa_test::{ktap_main, Errno};
 
 ktap_main!(
     packets_come_back,
@@ -16,12 +15,9 @@ ktap_main!(
 
 const MAC_TEXT: &str = "02:e8:ca:33:ba:05";
 const MAC_BYTES: [u8; 6] = [2, 0xe8, 0xca, 0x33, 0xba, 5];
-/// For local experiments: no other protocol answers to it.
-const ETHERTYPE: u16 = 0x88b5;
 
 struct Nic {
     name: String,
-    index: i32,
     v: Vdpa,
     _device: Device,
 }
@@ -35,24 +31,10 @@ impl Nic {
         let msg = v.new_msg("vdpasim_net", "n0").attr(MAC, &MAC_BYTES);
         let device = v.add_by(&msg, "n0");
         assert_eq!(sys::driver_of("n0").as_deref(), Some("virtio_vdpa"));
-        let path = "/sys/bus/vdpa/devices/n0";
-        let virtio = sys::list(path)
-            .into_iter()
-            .find(|n| n.starts_with("virtio"))
-            .unwrap();
-        let net = format!("{path}/{virtio}/net");
-        sys::wait_for("a network interface", || !sys::list(&net).is_empty());
-        let name = sys::list(&net).remove(0);
-        // The kernel's own neighbour discovery would be counted, too.
-        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
-        sh(&format!("ip link set {name} up")).expect_ok();
-        let index = sys::read(format!("{net}/{name}/ifindex"))
-            .trim()
-            .parse()
-            .unwrap();
+        let name = interface_of("n0");
+        bring_up(&name);
         Nic {
             name,
-            index,
             v,
             _device: device,
         }
@@ -78,75 +60,6 @@ impl Nic {
     }
 }
 
-/// A socket for frames of our own type.
-struct Frames(i32, libc::sockaddr_ll);
-
-impl Frames {
-    fn new(nic: &Nic) -> Self {
-        // SAFETY: A system call without pointers.
-        let fd = unsafe {
-            libc::socket(
-                libc::AF_PACKET,
-                libc::SOCK_RAW,
-                i32::from(ETHERTYPE.to_be()),
-            )
-        };
-        assert!(fd >= 0, "socket: {:?}", Errno::last());
-        // SAFETY: All zero is a valid address.
-        let mut addr: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        addr.sll_family = libc::AF_PACKET as u16;
-        addr.sll_protocol = ETHERTYPE.to_be();
-        addr.sll_ifindex = nic.index;
-        let len = std::mem::size_of_val(&addr) as u32;
-        // SAFETY: The address lives across the call, and the length is its own.
-        let ret = unsafe { libc::bind(fd, (&raw const addr).cast(), len) };
-        assert_eq!(ret, 0, "bind: {:?}", Errno::last());
-        let wait = libc::timeval {
-            tv_sec: sys::PATIENCE.as_secs() as i64,
-            tv_usec: 0,
-        };
-        let size = std::mem::size_of_val(&wait) as u32;
-        let (level, name) = (libc::SOL_SOCKET, libc::SO_RCVTIMEO);
-        // SAFETY: The value lives across the call, and the size is its own.
-        unsafe { libc::setsockopt(fd, level, name, (&raw const wait).cast(), size) };
-        Frames(fd, addr)
-    }
-
-    fn send(&self, frame: &[u8]) {
-        // SAFETY: The slice is readable for its length.
-        let n = unsafe { libc::send(self.0, frame.as_ptr().cast(), frame.len(), 0) };
-        assert_eq!(n, frame.len() as isize, "send: {:?}", Errno::last());
-    }
-
-    /// The next frame that came in; what goes out is seen here, too.
-    fn receive(&self) -> Vec<u8> {
-        let start = Instant::now();
-        loop {
-            let mut buf = vec![0u8; 65536];
-            let mut from = self.1;
-            let mut len = std::mem::size_of_val(&from) as u32;
-            // SAFETY: Buffer and address are writable for the lengths given.
-            let n = unsafe {
-                let (buf, len) = ((buf.as_mut_ptr(), buf.len()), &raw mut len);
-                libc::recvfrom(self.0, buf.0.cast(), buf.1, 0, (&raw mut from).cast(), len)
-            };
-            assert!(n >= 0, "receive: {:?}", Errno::last());
-            if from.sll_pkttype != libc::PACKET_OUTGOING {
-                buf.truncate(n as usize);
-                return buf;
-            }
-            assert!(start.elapsed() < sys::PATIENCE, "nothing came back");
-        }
-    }
-}
-
-impl Drop for Frames {
-    fn drop(&mut self) {
-        // SAFETY: The descriptor is this value's own.
-        unsafe { libc::close(self.0) };
-    }
-}
-
 fn frame(n: usize, len: usize) -> Vec<u8> {
     let mut f = [&MAC_BYTES[..], &MAC_BYTES, &ETHERTYPE.to_be_bytes()].concat();
     f.extend((0..len - f.len()).map(|i| (i * 7 + n) as u8));
@@ -156,7 +69,7 @@ fn frame(n: usize, len: usize) -> Vec<u8> {
 /// Sends frames of many sizes to the interface's own address, a few at a time:
 /// the C simulator stops when it finds no buffer for one.
 fn pass(nic: &Nic, count: usize) {
-    let frames = Frames::new(nic);
+    let frames = Frames::new(&nic.name);
     for first in (0..count).step_by(8) {
         let batch: Vec<_> = (first..first + 8)
             .map(|n| frame(n, 60 + (n * 37) % 1454))

@@ -27,6 +27,8 @@ ktap_main!(
     groups,
     group_address_spaces,
     configuration_space,
+    address_written_to_the_configuration_space,
+    configuration_space_is_read_only_in_version_1,
     configuration_space_out_of_range,
     configuration_space_out_of_reach,
     configuration_interrupt,
@@ -274,7 +276,7 @@ fn queue_numbers() {
         assert_eq!(parent::ask("n0", "maps"), 1, "set_map");
         assert_eq!(parent::ask("n0", "backend-features"), 1 << 6);
     });
-    with_driver(&[("batch_mapping", "0"), ("use_va", "0")], || {
+    with_driver(&[("batch_mapping", "0"), ("use_va", "N")], || {
         assert_eq!(parent::ask("n0", "use-va"), 0);
         assert_eq!(parent::ask("n0", "maps"), 2, "dma_map");
     });
@@ -372,13 +374,38 @@ fn configuration_space() {
         let range = offset as usize..(offset + len) as usize;
         assert_eq!(part, all[range], "{len} bytes from {offset} on");
     }
-    // That is for drivers that know no better way (virtio 1.3, section 5.1.4.1).
-    let other = [2, 1, 2, 3, 4, 5];
-    assert_eq!(node.set_config(config::MAC, &other), Ok(()));
-    assert_eq!(node.config(config::MAC, 6).unwrap(), sim::MAC);
+
     // What it says of the link is not the driver's to change.
     node.set_config(config::STATUS, &[0, 0]).unwrap();
     assert_eq!(node.config(config::STATUS, 2).unwrap(), [1, 0]);
+}
+
+const OTHER: [u8; 6] = [2, 1, 2, 3, 4, 5];
+
+/// What only VMMs and drivers from before version 1 do.
+fn address_written_to_the_configuration_space() {
+    let _sim = Sim::net();
+    let node = Node::open("n0");
+    case("before negotiation", || {
+        assert_eq!(node.set_config(config::MAC, &OTHER), Ok(()));
+        assert_eq!(node.config(config::MAC, 6).unwrap(), OTHER);
+        node.reset().unwrap();
+        assert_eq!(node.config(config::MAC, 6).unwrap(), OTHER, "after a reset");
+    });
+    case("by an old driver", || {
+        let old = feature::ACCESS_PLATFORM | feature::NET_MAC;
+        negotiate(&node, old, backend::USUAL);
+        assert_eq!(node.set_config(config::MAC, &sim::MAC), Ok(()));
+        assert_eq!(node.config(config::MAC, 6).unwrap(), sim::MAC);
+    });
+}
+
+fn configuration_space_is_read_only_in_version_1() {
+    let _sim = Sim::net();
+    let node = Node::open("n0");
+    negotiate(&node, NET, backend::USUAL);
+    assert_eq!(node.set_config(config::MAC, &OTHER), Ok(()));
+    assert_eq!(node.config(config::MAC, 6).unwrap(), sim::MAC);
 }
 
 fn configuration_space_out_of_range() {
