@@ -119,6 +119,7 @@ pub(crate) struct Net {
     all_pairs: QueuePairs,
     /// How many of them the driver uses.
     used_pairs: Atomic<u32>,
+    link_is_up: Atomic<bool>,
     /// Of each queue.
     counters: KVec<Counters>,
     /// How many times the driver has kicked a transmit queue since the task of the pair looked.
@@ -143,6 +144,7 @@ impl Net {
         try_pin_init!(Self {
             all_pairs: offered.pairs(),
             used_pairs: Atomic::new(1),
+            link_is_up: Atomic::new(true),
             counters: {
                 let mut counters = KVec::new();
                 for _ in 0..offered.queues() {
@@ -190,8 +192,10 @@ impl Net {
     pub(crate) fn change<R>(&self, f: impl FnOnce(&mut model::Model) -> R) -> R {
         let mut state = self.state.lock();
         let result = f(&mut state);
-        let pairs = state.receiver().pairs.get();
-        self.used_pairs.store(u32::from(pairs), Relaxed);
+        let receiver = state.receiver();
+        self.used_pairs
+            .store(u32::from(receiver.pairs.get()), Relaxed);
+        self.link_is_up.store(receiver.link_is_up, Relaxed);
         self.version.fetch_add(1, Relaxed);
         result
     }
@@ -204,6 +208,12 @@ impl Net {
             .and_then(QueuePairs::new)
             .unwrap_or(QueuePairs::ONE)
             .steer(pair)
+    }
+
+    /// Whether the link is up.
+    #[inline]
+    pub(crate) fn link_is_up(&self) -> bool {
+        self.link_is_up.load(Relaxed)
     }
 
     /// There may be room in the receive queue of a pair: those run that send to it.

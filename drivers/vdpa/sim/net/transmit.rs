@@ -215,6 +215,10 @@ impl Lane<'_> {
                 return after;
             }
         };
+        if !self.device.model().link_is_up() {
+            self.discard(&mut session, &mut sender, &mut after);
+            return after;
+        }
         if !self.other.is_running() {
             if !self.is_loop {
                 self.discard(&mut session, &mut sender, &mut after);
@@ -350,7 +354,8 @@ impl Lane<'_> {
         self.count(&sent, &received);
     }
 
-    /// Nobody is there to receive: what is sent is lost, as with a cable that is not plugged in.
+    /// Nobody is there to receive, or the link is down: what is sent is lost, as with a cable that is
+    /// not plugged in.
     fn discard(
         &self,
         session: &mut Session<'_>,
