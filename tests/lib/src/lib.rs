@@ -5,6 +5,7 @@
 //! devices, files) is held by guards, so a failed test cleans up, too, and the
 //! programs can run one after the other in one VM.
 
+pub mod card;
 pub mod differences;
 pub mod errno;
 pub mod faults;

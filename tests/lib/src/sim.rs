@@ -2,7 +2,7 @@
 //! Simulated devices, for clients of vhost-vdpa.
 
 use crate::nl::Msg;
-use crate::vdpa::{self, Device, Vdpa, CMD_DEV_VSTATS_GET, QUEUE_INDEX, STAT_NAME, STAT_VALUE};
+use crate::vdpa::{self, Device, Vdpa};
 use crate::vhost::Node;
 use crate::{ktap, sys};
 
@@ -119,18 +119,11 @@ impl Sim {
     /// The statistics of a queue, with their names, in the order in which they come.
     #[track_caller]
     pub fn stats(&mut self, queue: u32) -> Vec<(String, u64)> {
-        let msg = self.v.about(CMD_DEV_VSTATS_GET, &self.name);
-        let msg = msg.attr(QUEUE_INDEX, &queue.to_ne_bytes());
-        let reply = self.v.request(&msg).one();
-        let of = |kind| reply.attrs.iter().filter(move |a| a.kind == kind);
-        let names = of(STAT_NAME).map(|a| a.str());
-        names.zip(of(STAT_VALUE).map(|a| a.u64())).collect()
+        self.v.stats(&self.name, queue)
     }
 
     #[track_caller]
     pub fn stat(&mut self, queue: u32, name: &str) -> u64 {
-        let stats = self.stats(queue);
-        let found = stats.iter().find(|s| s.0 == name);
-        found.unwrap_or_else(|| panic!("no {name} in {stats:?}")).1
+        self.v.stat(&self.name, queue, name)
     }
 }

@@ -9,18 +9,6 @@ use crate::Errno;
 /// For local experiments: no other protocol answers to it.
 pub const ETHERTYPE: u16 = 0x88b5;
 
-/// The interface that a vDPA device became, once it is there.
-pub fn interface_of(device: &str) -> String {
-    let path = sys::device_path(device);
-    let path = path.to_str().unwrap();
-    let virtio = sys::list(path)
-        .into_iter()
-        .find(|n| n.starts_with("virtio"));
-    let net = format!("{path}/{}/net", virtio.expect("a virtio device"));
-    sys::wait_for("a network interface", || !sys::list(&net).is_empty());
-    sys::list(&net).remove(0)
-}
-
 /// Brings an interface up, which then sends nothing by itself.
 pub fn bring_up(interface: &str) {
     // The kernel's own neighbour discovery would be counted, too.

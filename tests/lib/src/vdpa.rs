@@ -160,6 +160,25 @@ impl Vdpa {
         self.request(&msg).one()
     }
 
+    /// The statistics of a queue, with their names, in the order in which they come.
+    #[track_caller]
+    pub fn stats(&mut self, device: &str, queue: u32) -> Vec<(String, u64)> {
+        let msg = self.about(CMD_DEV_VSTATS_GET, device);
+        let reply = self
+            .request(&msg.attr(QUEUE_INDEX, &queue.to_ne_bytes()))
+            .one();
+        let of = |kind| reply.attrs.iter().filter(move |a| a.kind == kind);
+        let names = of(STAT_NAME).map(|a| a.str());
+        names.zip(of(STAT_VALUE).map(|a| a.u64())).collect()
+    }
+
+    #[track_caller]
+    pub fn stat(&mut self, device: &str, queue: u32, name: &str) -> u64 {
+        let stats = self.stats(device, queue);
+        let found = stats.iter().find(|s| s.0 == name);
+        found.unwrap_or_else(|| panic!("no {name} in {stats:?}")).1
+    }
+
     /// The devices in a dump, in the order in which they came.
     pub fn names(&mut self, cmd: u8) -> Vec<String> {
         self.dump(cmd)

@@ -42,6 +42,14 @@ pub mod feature {
     pub const INDIRECT_DESC: u64 = 1 << ring::VIRTIO_RING_F_INDIRECT_DESC;
     pub const EVENT_IDX: u64 = 1 << ring::VIRTIO_RING_F_EVENT_IDX;
 
+    pub const NET_CTRL_GUEST_OFFLOADS: u64 = 1 << net::VIRTIO_NET_F_CTRL_GUEST_OFFLOADS;
+    pub const NET_GUEST_TSO4: u64 = 1 << net::VIRTIO_NET_F_GUEST_TSO4;
+    pub const NET_GUEST_TSO6: u64 = 1 << net::VIRTIO_NET_F_GUEST_TSO6;
+    pub const NET_GUEST_ECN: u64 = 1 << net::VIRTIO_NET_F_GUEST_ECN;
+    pub const NET_HOST_TSO4: u64 = 1 << net::VIRTIO_NET_F_HOST_TSO4;
+    pub const NET_HOST_TSO6: u64 = 1 << net::VIRTIO_NET_F_HOST_TSO6;
+    pub const NET_HOST_ECN: u64 = 1 << net::VIRTIO_NET_F_HOST_ECN;
+    pub const NET_GUEST_ANNOUNCE: u64 = 1 << net::VIRTIO_NET_F_GUEST_ANNOUNCE;
     pub const NET_CSUM: u64 = 1 << net::VIRTIO_NET_F_CSUM;
     pub const NET_GUEST_CSUM: u64 = 1 << net::VIRTIO_NET_F_GUEST_CSUM;
     pub const NET_MTU: u64 = 1 << net::VIRTIO_NET_F_MTU;

@@ -4,7 +4,8 @@
 
 use vdpa_test::ktap_main;
 use vdpa_test::sys::{self, sh};
-use vdpa_test::user_nic::{bring_up, interface_of, Frames, ETHERTYPE};
+use vdpa_test::card::interface_of;
+use vdpa_test::user_nic::{bring_up, Frames, ETHERTYPE};
 use vdpa_test::vdpa::*;
 
 ktap_main!(

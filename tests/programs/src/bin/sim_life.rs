@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use vdpa_test::card::interface_of;
 use vdpa_test::ktap::case;
 use vdpa_test::sim::{self, Sim, MAC as OWN};
 use vdpa_test::user::{fork, Child};
-use vdpa_test::user_nic::{bring_up, interface_of, Frames};
+use vdpa_test::user_nic::{bring_up, Frames};
 use vdpa_test::vdpa::*;
 use vdpa_test::vhost::net::{frame, Net, Setup};
 use vdpa_test::vhost::Node;
