@@ -101,7 +101,11 @@ impl ManagementOps for Manager {
     ) -> Result<ManagedDevice<'a, Device>> {
         let model = Model::provision(config, random_address()).map_err(|reason| {
             let name = request.name();
-            pr_err!("{}: cannot be made: {}\n", name, core::format_args!("{reason}"));
+            pr_err!(
+                "{}: cannot be made: {}\n",
+                name,
+                core::format_args!("{reason}")
+            );
             EINVAL
         })?;
         let offered = model.offered();

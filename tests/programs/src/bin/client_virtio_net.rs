@@ -2,9 +2,9 @@
 //! The stock virtio_vdpa and virtio_net on a simulated network device: packets
 //! go out and come back.
 
+use vdpa_test::card::interface_of;
 use vdpa_test::ktap_main;
 use vdpa_test::sys::{self, sh};
-use vdpa_test::card::interface_of;
 use vdpa_test::user_nic::{bring_up, Frames, ETHERTYPE};
 use vdpa_test::vdpa::*;
 

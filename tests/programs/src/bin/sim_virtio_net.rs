@@ -63,7 +63,7 @@ fn negotiated_features() {
     ];
     for (name, bits) in features {
         case(name, || {
-            for bit in (0..64).filter(|bit| bits & 1 << bit != 0) {
+            for bit in (0..64).filter(|bit| bits & (1 << bit) != 0) {
                 assert!(card.has(bit), "feature {bit}");
             }
         });
@@ -72,7 +72,7 @@ fn negotiated_features() {
     for bit in 0..64 {
         assert_eq!(
             card.has(bit),
-            shown & 1 << bit != 0,
+            shown & (1 << bit) != 0,
             "feature {bit} in netlink"
         );
     }
@@ -111,7 +111,7 @@ fn rings_of_all_kinds() {
             let hosts = [1, 2].map(|n| Host::with_features(n, BASE | features));
             let [one, two] = &hosts;
             for host in &hosts {
-                for bit in (0..64).filter(|bit| features & 1 << bit != 0) {
+                for bit in (0..64).filter(|bit| features & (1 << bit) != 0) {
                     assert!(host.card.has(bit), "feature {bit}");
                 }
             }
