@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Makes report.md and devices.svg of what tools/bench measured: bench-report.py DIR"""
+"""Makes report.md and plots of what tools/bench measured: bench-report.py DIR"""
 
 import pathlib
 import statistics
@@ -8,14 +8,29 @@ import sys
 
 STACKS = {"c": ("C", "#c05020"), "rust": ("Rust", "#2060c0")}
 
+# Names of devices in packets.txt -> what they are, colour.
+DEVICES = {
+    "veth": ("veth pair (floor)", "#888888"),
+    "c": ("C", "#c05020"),
+    "as_c": ("Rust, features of C", "#2060c0"),
+    "default": ("Rust, all features (packed)", "#2060c0"),
+    "split": ("Rust, split, event index, indirect", "#2060c0"),
+}
+# pktgen's sizes, which are without the checksum.
+SIZES = {60: "64 bytes", 1496: "1500 bytes"}
+# What a packet of 64 bytes is to cost at most.
+AIM = 9000
 
-def read(path: pathlib.Path) -> dict[str, dict[int, int]]:
-    """Operation -> number of devices -> instructions."""
-    result: dict[str, dict[int, int]] = {}
-    for line in path.read_text().split("\n"):
-        words = line.split()
-        if len(words) == 3:
-            result.setdefault(words[0], {})[int(words[1])] = int(words[2])
+
+def lines(path: pathlib.Path) -> list[list[str]]:
+    return [line.split() for line in path.read_text().splitlines()]
+
+
+def read_devices(path: pathlib.Path) -> dict[str, dict[str, dict[int, int]]]:
+    """Stack -> operation -> number of devices -> instructions."""
+    result: dict[str, dict[str, dict[int, int]]] = {stack: {} for stack in STACKS}
+    for stack, operation, number, instructions in lines(path):
+        result[stack].setdefault(operation, {})[int(number)] = int(instructions)
     return result
 
 
@@ -25,7 +40,7 @@ def around(series: dict[int, int], number: int) -> int:
     return round(statistics.median(series[n] for n in near))
 
 
-def table(data: dict[str, dict[str, dict[int, int]]]) -> str:
+def device_table(data: dict[str, dict[str, dict[int, int]]]) -> str:
     rows = [
         "| operation | device | C | Rust | Rust / C |",
         "|---|---|---|---|---|",
@@ -40,7 +55,7 @@ def table(data: dict[str, dict[str, dict[int, int]]]) -> str:
     return "\n".join(rows)
 
 
-def plot(data: dict[str, dict[str, dict[int, int]]]) -> str:
+def device_plot(data: dict[str, dict[str, dict[int, int]]]) -> str:
     """Running medians of add and get over the number of devices, as SVG."""
     width, height, left, top, gap = 360, 220, 80, 40, 110
     out = [
@@ -74,19 +89,152 @@ def plot(data: dict[str, dict[str, dict[int, int]]]) -> str:
     return "\n".join(out)
 
 
-def main() -> None:
-    folder = pathlib.Path(sys.argv[1])
-    data = {stack: read(folder / f"devices-{stack}.txt") for stack in STACKS}
-    (folder / "devices.svg").write_text(plot(data))
-    text = f"""# What devices cost
+class Packets:
+    """What packets.txt says of a device with so many pairs of queues."""
+
+    def __init__(self, device: str, pairs: int, features: int) -> None:
+        self.name = DEVICES[device][0] + (f", {pairs} pairs" if pairs > 1 else "")
+        self.colour = DEVICES[device][1]
+        self.features = f"{features:#x}" if features else ""
+        self.runs: dict[int, list[float]] = {}
+        self.lost = 0
+
+    def cost(self, size: int) -> float:
+        """Instructions a packet."""
+        return statistics.median(self.runs[size])
+
+    def spread(self) -> float:
+        """Of the runs that should be the same: how far apart, as a part of their median."""
+        return max((max(r) - min(r)) / statistics.median(r) for r in self.runs.values())
+
+
+def read_packets(path: pathlib.Path) -> dict[tuple[str, int], Packets]:
+    result: dict[tuple[str, int], Packets] = {}
+    for device, features, pairs, size, count, instructions, back in lines(path):
+        key = (device, int(pairs))
+        if key not in result:
+            result[key] = Packets(device, int(pairs), int(features, 16))
+        result[key].runs.setdefault(int(size), []).append(int(instructions) / int(count))
+        result[key].lost += int(count) - int(back)
+    return result
+
+
+def packet_table(data: dict[tuple[str, int], Packets]) -> str:
+    titles = ["", "features negotiated"]
+    for size in SIZES.values():
+        titles += [size, "of C"]
+    rows = [f"| {' | '.join([*titles, 'spread'])} |", "|" + "---|" * (len(titles) + 1)]
+    for p in data.values():
+        cells = [p.name, p.features]
+        for size in SIZES:
+            cells += [f"{p.cost(size):,.0f}", f"{p.cost(size) / data['c', 1].cost(size):.2f}"]
+        rows.append(f"| {' | '.join(cells)} | {100 * p.spread():.1f} % |")
+    return "\n".join(rows)
+
+
+def packet_verdict(data: dict[tuple[str, int], Packets]) -> str:
+    """What fell short."""
+    small = next(iter(SIZES))
+    ours = [p for (device, _), p in data.items() if device not in ("veth", "c")]
+    above = [f"{p.name} ({p.cost(small):,.0f})" for p in ours if p.cost(small) >= AIM]
+    lost = [f"{p.name}: {p.lost} packets did not come back" for p in data.values() if p.lost]
+    aim = f"{AIM:,} instructions for a packet of {SIZES[small]}"
+    text = [f"Not below the aim of {aim}: {'; '.join(above)}." if above else f"All are below the aim of {aim}."]
+    return "\n".join(text + [f"{line}." for line in lost])
+
+
+def packet_plot(data: dict[tuple[str, int], Packets]) -> str:
+    """A bar for each device, a column for each size, as SVG."""
+    width, row, left, top, gap = 300, 22, 260, 40, 60
+    height = row * len(data)
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + len(SIZES) * (width + gap)}" '
+        f'height="{top + height + 40}" font-family="sans-serif" font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>',
+    ]
+    for j, p in enumerate(data.values()):
+        y = top + row * (j + 0.5) + 4
+        out.append(f'<text x="{left - 8}" y="{y:.0f}" text-anchor="end">{p.name}</text>')
+    high = max(p.cost(size) for p in data.values() for size in SIZES)
+    x = left + width * AIM / high
+    out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + height + 8}" stroke="#208030" stroke-dasharray="4 3"/>')
+    out.append(f'<text x="{x:.1f}" y="{top + height + 22}" text-anchor="middle" fill="#208030">aim: {AIM:,}</text>')
+    for i, (size, title) in enumerate(SIZES.items()):
+        x0 = left + i * (width + gap)
+        out.append(f'<text x="{x0}" y="{top - 15}">{title}: instructions a packet</text>')
+        for j, p in enumerate(data.values()):
+            y, length = top + row * j, width * p.cost(size) / high
+            out.append(f'<rect x="{x0}" y="{y + 3}" width="{length:.1f}" height="{row - 6}" fill="{p.colour}"/>')
+            # In front of the line of the aim.
+            halo = 'stroke="white" stroke-width="4" paint-order="stroke"'
+            out.append(f'<text x="{x0 + length + 4:.1f}" y="{y + row / 2 + 4}" {halo}>{p.cost(size):,.0f}</text>')
+        out.append(f'<line x1="{x0}" x2="{x0}" y1="{top}" y2="{top + height}" stroke="#888"/>')
+    out.append("</svg>")
+    return "\n".join(out)
+
+
+def pairs_table(path: pathlib.Path) -> str:
+    rates: dict[int, list[float]] = {}
+    for _, pairs, packets, milliseconds in lines(path):
+        rates.setdefault(int(pairs), []).append(1000 * int(packets) / int(milliseconds))
+    rows = ["| pairs | packets a second, median | lowest | highest |", "|---|---|---|---|"]
+    for pairs, rate in rates.items():
+        rows.append(f"| {pairs} | {statistics.median(rate):,.0f} | {min(rate):,.0f} | {max(rate):,.0f} |")
+    few, many = min(rates), max(rates)
+    # Neighbours had the same noise.
+    ratios = [b / a for a, b in zip(rates[few], rates[many])]
+    rows.append("")
+    rows.append(
+        f"Ratio of {many} pairs to {few}, of {len(ratios)} runs one after the other: "
+        f"median {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}."
+    )
+    return "\n".join(rows)
+
+
+def devices_section(folder: pathlib.Path) -> str:
+    data = read_devices(folder / "devices.txt")
+    (folder / "devices.svg").write_text(device_plot(data))
+    return f"""# What devices cost
 
 Instructions, whole system, from the request to the answer, on one emulated CPU whose clock
 counts them; simulated network devices. Medians of eleven around each number.
 
-{table(data)}
+{device_table(data)}
 
 ![instructions over the number of devices](devices.svg)
 """
+
+
+def packets_section(folder: pathlib.Path) -> str:
+    data = read_packets(folder / "packets.txt")
+    (folder / "packets.svg").write_text(packet_plot(data))
+    return f"""# What packets cost
+
+Instructions a packet, whole system, on one emulated CPU whose clock counts them: pktgen sends
+through virtio_net, virtio_vdpa and the simulated device, which sends back. Medians of
+{len(next(iter(data.values())).runs[next(iter(SIZES))])} runs.
+
+{packet_table(data)}
+
+{packet_verdict(data)}
+
+![instructions a packet](packets.svg)
+"""
+
+
+def pairs_section(folder: pathlib.Path) -> str:
+    return f"""# Pairs of queues on two CPUs
+
+Packets of 64 bytes that came back, sent by two threads of pktgen, by the clock on the wall.
+
+{pairs_table(folder / "pairs.txt")}
+"""
+
+
+def main() -> None:
+    folder = pathlib.Path(sys.argv[1])
+    sections = {"devices": devices_section, "packets": packets_section, "pairs": pairs_section}
+    text = "\n".join(make(folder) for part, make in sections.items() if (folder / f"{part}.txt").exists())
     (folder / "report.md").write_text(text)
     print(text)
 

@@ -1,49 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What making, listing and removing devices costs as their number grows.
-//!
-//! Prints lines `OPERATION NUMBER COST`. The cost is what the monotonic clock says, in
-//! nanoseconds: instructions, when QEMU counts them (`tools/vm --icount`).
+//! What tools/bench and tools/profile run in a VM. Results are lines of words, which
+//! tools/bench-report.py reads.
 
-use vdpa_test::sys;
-use vdpa_test::vdpa::*;
+mod devices;
+mod nic;
+mod packets;
+mod pktgen;
+mod stack;
 
-const DEVICES: usize = 1000;
-const MGMT: &str = "vdpasim_net";
+use std::process::ExitCode;
 
-fn now() -> u64 {
-    let mut t = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `t` is valid for writes.
-    let ret = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_RAW, &mut t) };
-    assert_eq!(ret, 0, "clock_gettime");
-    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
-}
+const USAGE: &str = "vdpa-bench devices | packets | pairs | traffic FEATURES SIZE PAIRS
 
-fn measure<R>(what: &str, number: usize, f: impl FnOnce() -> R) -> R {
-    let start = now();
-    let result = f();
-    println!("{what} {number} {}", now() - start);
-    result
-}
+  devices   making, listing and removing devices, on C's stack and on ours
+  packets   packets looped back, on C's stack and on ours
+  pairs     packets on one pair of queues and on four, on two CPUs
+  traffic   packets, until there is a file /out/stop; FEATURES `default` or a number";
 
-fn main() {
-    sys::modprobe("vdpa_sim_net");
-    let mut v = Vdpa::new();
-    for number in 1..=DEVICES {
-        let name = format!("d{number}");
-        let msg = v.new_msg(MGMT, &name);
-        measure("add", number, || v.ack(&msg)).expect_ok();
-        let msg = v.about(CMD_DEV_GET, &name);
-        measure("get", number, || v.request(&msg)).one();
-        if [10, 100, 1000].contains(&number) {
-            let all = measure("dump", number, || v.dump(CMD_DEV_GET));
-            assert_eq!(all.len(), number);
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["devices"] => devices::measure(),
+        ["packets"] => packets::measure(),
+        ["pairs"] => packets::compare_pairs(),
+        ["traffic", features, size, pairs] => packets::traffic(features, size, pairs),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::FAILURE;
         }
     }
-    for number in (1..=DEVICES).rev() {
-        let name = format!("d{number}");
-        measure("del", number, || v.try_del(&name)).expect_ok();
-    }
+    ExitCode::SUCCESS
 }
