@@ -57,6 +57,37 @@ pub enum Error {
     Overwritten,
 }
 
+impl Error {
+    /// In words, for who wrote the driver, with the section of virtio 1.3.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Fault => "memory of its rings cannot be reached",
+            Self::BadSize => "a size that no queue can have",
+            Self::Misaligned => "misaligned rings (2.7, 2.8)",
+            Self::BadState => "indices that are not of this queue",
+            Self::BadHead => "an available descriptor that is not in the table (2.7.6)",
+            Self::Loop => "a chain that comes back to itself (2.7.5.3.1, 2.8.17)",
+            Self::NextOutOfRange => "a chain that leaves the table (2.7.5)",
+            Self::NestedIndirect => "an indirect table in an indirect table (2.7.5.3.1)",
+            Self::IndirectNotNegotiated => {
+                "an indirect descriptor without VIRTIO_F_INDIRECT_DESC (2.7.5.3.1, 2.8.19)"
+            }
+            Self::IndirectInList => "an indirect descriptor in a chain (2.7.5.3.1, 2.8.19)",
+            Self::BadIndirectSize => "a size that no indirect table can have (2.7.5.3.1)",
+            Self::ReadableAfterWritable => "a readable part after a writable one (2.7.4.2, 2.8.17)",
+            Self::ZeroLength => "a descriptor without bytes",
+            Self::TooLong => "a buffer of too many parts or bytes (2.7.5.2)",
+            Self::AddressWrap => "a part that goes beyond the last address",
+            Self::IndexJump => "more buffers available than it has room for (2.7.6.1)",
+            Self::NotAvailable => "a list with a descriptor that is not available (2.8.6)",
+            Self::NotMapped => "rings that are not mapped",
+            Self::NotTaken => "a buffer returned that was not taken",
+            Self::OutOfOrder => "a buffer returned out of order",
+            Self::Overwritten => "more bytes written than there was room for",
+        }
+    }
+}
+
 impl From<Fault> for Error {
     #[inline]
     fn from(Fault: Fault) -> Self {

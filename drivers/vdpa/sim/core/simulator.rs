@@ -347,10 +347,10 @@ impl<M: Model> Simulator<M> {
     pub fn report(&self, queue: usize, error: QueueError) {
         if kext::log::may_print() {
             pr_warn!(
-                "{}: queue {}: {:?}, the device needs a reset\n",
+                "{}: queue {}: {}; the device needs a reset\n",
                 self.name(),
                 queue,
-                error
+                error.reason()
             );
         }
         self.interrupts.raise_config();
