@@ -189,13 +189,13 @@ impl Interrupts {
     }
 
     /// Raises the interrupt of a queue, if the bus driver wants it and the queue is ready. Any
-    /// context, but not from within the `kick_vq` operation.
+    /// context, but from within the `kick_vq` operation only if the driver is in the kernel.
     ///
     /// The bus driver's callback runs before this returns, with bottom halves disabled; those that
     /// it starts may run before this returns, too. All of that may kick the device again: no lock
     /// may be held that `kick_vq` takes. And a kick may come from the signal of an eventfd, in which
     /// case the kernel refuses to signal another one, with a warning, and the interrupt is lost. A
-    /// device that answers a kick at once has to do so from a work item or a thread.
+    /// device that answers such a kick at once has to do so from a work item or a thread.
     #[inline]
     pub fn raise(&self, queue: QueueIndex) {
         if let Some(slot) = self.0.queues.get(queue.to_usize()) {

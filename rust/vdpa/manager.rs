@@ -7,7 +7,7 @@
 //!
 //! All operations run in process context with the bus's device lock held, so only one runs at a
 //! time, and no device comes or goes meanwhile. A driver may be bound to the new device before
-//! [`NewDevice::create`] returns.
+//! [`MadeDevice::register`] returns.
 
 use crate::{
     management::DeviceConfig,
@@ -172,7 +172,7 @@ impl<T: DeviceOps> Deref for MadeDevice<'_, T> {
 ///
 /// # Invariants
 ///
-/// `device` is registered and was made by [`NewDevice::create`]; the bus's lock is held during `'a`.
+/// `device` is registered and was made by a [`NewDevice`]; the bus's lock is held during `'a`.
 pub struct ManagedDevice<'a, T: DeviceOps> {
     device: NonNull<ParentDevice<T>>,
     _lock: PhantomData<&'a ()>,
@@ -341,7 +341,7 @@ impl<M: ManagementOps> ManagementRegistration<M> {
             return;
         };
         // INVARIANT: The bus passes a registered device of this management device, and all of those
-        // come from `create`, whose result `dev_add` forgot. The bus's lock is held.
+        // come from `register`, whose result `dev_add` forgot. The bus's lock is held.
         inner.ops.dev_del(ManagedDevice {
             device,
             _lock: PhantomData,
@@ -357,7 +357,7 @@ impl<M: ManagementOps> ManagementRegistration<M> {
         config: *const bindings::vdpa_dev_set_config,
     ) -> c_int {
         // SAFETY: The bus passes the management device that was registered, a registered device of
-        // it, which comes from `create`, and a configuration.
+        // it, which comes from a `NewDevice`, and a configuration.
         let (inner, device, config) = unsafe {
             (
                 Self::inner(mdev),

@@ -8,9 +8,9 @@
 //!
 //! # Where a device runs
 //!
-//! With a driver in the kernel, in soft interrupts: the driver's memory can be reached from
-//! anywhere. Otherwise in threads, as memory of a process may have to be read from a disk first, and
-//! the driver waits for changes of its mapping.
+//! In threads, as memory of a process may have to be read from a disk first, and changes of a mapping
+//! are waited for. With a driver in the kernel, whose memory can be reached from anywhere, now and
+//! then in the context of a kick: see [`Place`].
 //!
 //! # Locks
 //!
@@ -21,7 +21,9 @@
 //!   receives from it, for which a running device only tries;
 //! - the semaphores in [`guestmem`].
 //!
-//! Interrupts are raised when none of them is held, since a driver may answer with a kick.
+//! Interrupts are raised when no semaphore is held, and of a queue that receives not even its claim,
+//! since a driver may answer with a kick. One that is processed in that kick finds the claim of the
+//! queue that sends taken, and leaves what there is to do to who has it.
 
 mod active;
 mod faults;

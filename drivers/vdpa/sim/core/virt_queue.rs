@@ -39,7 +39,11 @@ use virtqueue::{
 const MAX_SEGMENTS: usize = 1024;
 
 /// What a model keeps with a queue.
-pub trait QueueData: Default + Send {
+pub trait QueueData: Sized + Send {
+    /// That of a queue that was not used yet. Large parts are to be in memory of their own: it is
+    /// made on the stack. Fails with `ENOMEM`.
+    fn new() -> Result<Self>;
+
     /// The queue begins anew.
     fn restart(&mut self) {}
 }
@@ -101,7 +105,7 @@ impl<D: QueueData> VirtQueue<D> {
                     segments
                 },
                 bounce: Bounce::new()?,
-                data: D::default(),
+                data: D::new()?,
             }),
         }? kernel::error::Error)
     }
@@ -146,8 +150,9 @@ impl<D: QueueData> VirtQueue<D> {
         f(&mut self.claim().data)
     }
 
-    /// Waits for who has the queue.
-    pub(crate) fn wait(&self) {
+    /// Waits for who has the queue. As with the other functions that wait, somebody may have tried to
+    /// have it meanwhile: whoever calls this has to see to it that the queue is looked at again.
+    pub fn wait(&self) {
         drop(self.claim());
     }
 

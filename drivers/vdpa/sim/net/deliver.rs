@@ -72,7 +72,7 @@ pub(crate) struct Lane<'a> {
     /// Their segments.
     pub(crate) to: &'a mut [Segment],
     /// A place for several of them.
-    pub(crate) taken: &'a mut [Option<Taken>; MAX_BUFFERS],
+    pub(crate) taken: &'a mut [Option<Taken>],
     /// How many segments of the frame were received already.
     pub(crate) resume: &'a mut usize,
     /// Where to work on a frame.
@@ -268,7 +268,7 @@ fn count_received(received: &mut Delta, put: Put, len: usize) {
 struct Buffers<'a> {
     queue: &'a mut GuestQueue,
     segments: &'a mut [Segment],
-    taken: &'a mut [Option<Taken>; MAX_BUFFERS],
+    taken: &'a mut [Option<Taken>],
     header_len: usize,
     merges: bool,
 }

@@ -50,6 +50,18 @@ fn switch(text: &BStr) -> Result<bool> {
     }
 }
 
+/// Waits until nobody goes on by what was true before.
+fn settle(device: &Device) {
+    let peer = device.model().peer.read(|peer| peer.cloned());
+    for card in [Some(device), peer.as_deref().map(|peer| &**peer)] {
+        let Some(card) = card else { continue };
+        let queues = (0..).map_while(|index| card.queue(index));
+        queues.for_each(vdpasim::VirtQueue::wait);
+        // Who could not have a queue meanwhile left it at that.
+        card.schedule_all();
+    }
+}
+
 struct DropEvery;
 
 #[vtable]
@@ -62,6 +74,7 @@ impl Attribute<DeviceRef> for DropEvery {
 
     fn store(device: &DeviceRef, value: &BStr) -> Result {
         device.model().dropped.set(number(value)?);
+        settle(device);
         Ok(())
     }
 }
@@ -108,8 +121,7 @@ impl Attribute<DeviceRef> for StallQueue {
             return Err(EINVAL);
         }
         device.faults().stall(queue);
-        device.schedule_all();
-        device.model().schedule_all_senders(device);
+        settle(device);
         Ok(())
     }
 }
@@ -144,7 +156,9 @@ impl Attribute<DeviceRef> for Link {
     fn store(device: &DeviceRef, value: &BStr) -> Result {
         let up = switch(value)?;
         change(device, |device| {
-            device.model().change(|state| state.set_link(up))
+            let changed = device.model().change(|state| state.set_link(up));
+            settle(device);
+            changed
         })
     }
 }

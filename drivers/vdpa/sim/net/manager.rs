@@ -8,7 +8,7 @@ use crate::{
         Files, //
     },
     mac::MacAddress,
-    model::Model,
+    model::Provision,
     net::{
         Device,
         Net, //
@@ -99,7 +99,7 @@ impl ManagementOps for Manager {
         request: NewDevice<'a, Self>,
         config: &DeviceConfig,
     ) -> Result<ManagedDevice<'a, Device>> {
-        let model = Model::provision(config, random_address()).map_err(|reason| {
+        let provision = Provision::new(config, random_address()).map_err(|reason| {
             let name = request.name();
             pr_err!(
                 "{}: cannot be made: {}\n",
@@ -108,7 +108,7 @@ impl ManagementOps for Manager {
             );
             EINVAL
         })?;
-        let offered = model.offered();
+        let offered = provision.offered;
         let params = DeviceParams {
             attribute_groups: Some(peers::ATTRIBUTES),
             ..Device::params(&self.parameters, offered.queues(), GROUPS, ADDRESS_SPACES)
@@ -120,7 +120,7 @@ impl ManagementOps for Manager {
                 self.parameters,
                 &self.executors,
                 offered.features(),
-                Net::new(model, &self.registry),
+                Net::new(provision, &self.registry),
             )
         })?;
         // A driver may be bound before `register()` returns, and send commands.

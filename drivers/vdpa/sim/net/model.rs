@@ -59,6 +59,16 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
+    /// What nobody receives.
+    pub(crate) fn nobody() -> Self {
+        let config = ConfigSpace::new(0, Mtu::DEFAULT);
+        receiver(
+            MacAddress::new([0; MacAddress::LEN]),
+            Negotiated::NONE,
+            &config,
+        )
+    }
+
     /// Whether it receives a frame of `len` bytes, of which `start` is what
     /// [`Filter::accepts`] wants.
     #[inline]
@@ -120,13 +130,18 @@ pub(crate) struct Model {
     receiver: Receiver,
 }
 
-impl Model {
-    /// A device as a user asks for it. `random` is its address if it is not asked for one: drivers
+/// What a device is made by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Provision {
+    pub(crate) offered: Offered,
+    pub(crate) mac: MacAddress,
+    pub(crate) mtu: Mtu,
+}
+
+impl Provision {
+    /// As a user asks for it. `random` is the device's address if it is not asked for one: drivers
     /// of C's devices, which have zero then, make up one each.
-    pub(crate) fn provision(
-        config: &DeviceConfig,
-        random: MacAddress,
-    ) -> Result<Self, NotPossible> {
+    pub(crate) fn new(config: &DeviceConfig, random: MacAddress) -> Result<Self, NotPossible> {
         let pairs = config.max_queue_pairs.map(QueuePairs::new);
         let pairs = pairs.unwrap_or(Some(QueuePairs::ONE));
         let pairs = pairs.ok_or(NotPossible::Pairs)?;
@@ -137,11 +152,14 @@ impl Model {
         if !mac.is_assignable() {
             return Err(NotPossible::Mac);
         }
-        Ok(Self::new(offered, mac, mtu))
+        Ok(Self { offered, mac, mtu })
     }
+}
 
+impl Model {
     /// A device that no driver has touched.
-    pub(crate) fn new(offered: Offered, mac: MacAddress, mtu: Mtu) -> Self {
+    pub(crate) fn new(provision: Provision) -> Self {
+        let Provision { offered, mac, mtu } = provision;
         let max_pairs = if offered.features().has(bindings::VIRTIO_NET_F_MQ) {
             offered.pairs().get()
         } else {
@@ -155,11 +173,6 @@ impl Model {
             receiver: receiver(mac, negotiated, &config),
             config,
         }
-    }
-
-    /// What the device offers.
-    pub(crate) const fn offered(&self) -> Offered {
-        self.offered
     }
 
     /// What was negotiated.

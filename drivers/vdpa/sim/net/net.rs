@@ -21,7 +21,10 @@ use crate::{
         QueuePairs,
         Role, //
     },
-    model,
+    model::{
+        self,
+        Provision, //
+    },
     peers::{
         DeviceRef,
         Registry, //
@@ -125,7 +128,7 @@ pub(crate) struct Net {
     /// How many times the driver has kicked a transmit queue since the task of the pair looked.
     kicks: KVec<Atomic<u32>>,
     #[pin]
-    state: SpinLockIrq<model::Model>,
+    state: SpinLockIrq<KBox<model::Model>>,
     /// Changes whenever that does.
     version: Atomic<u32>,
     /// The card at the other end; also with each transmit queue. Changed with the registry's lock
@@ -137,10 +140,16 @@ pub(crate) struct Net {
     scratch: KVec<Pin<KBox<Claim<KVVec<u8>>>>>,
 }
 
+/// The model: not in the frame of a caller, for whom it is too large.
+#[inline(never)]
+fn boxed(provision: Provision) -> Result<KBox<model::Model>> {
+    Ok(KBox::new(model::Model::new(provision), GFP_KERNEL)?)
+}
+
 impl Net {
-    pub(crate) fn new(model: model::Model, registry: &Arc<Registry>) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(provision: Provision, registry: &Arc<Registry>) -> impl PinInit<Self, Error> {
         let registry = registry.clone();
-        let offered = model.offered();
+        let offered = provision.offered;
         try_pin_init!(Self {
             all_pairs: offered.pairs(),
             used_pairs: Atomic::new(1),
@@ -159,7 +168,7 @@ impl Net {
                 }
                 kicks
             },
-            state <- new_spinlock_irq!(model, "vdpa_sim_net"),
+            state <- new_spinlock_irq!(boxed(provision)?, "vdpa_sim_net"),
             version: Atomic::new(1),
             peer: RcuCell::empty(),
             registry,
@@ -219,27 +228,17 @@ impl Net {
     /// There may be room in the receive queue of a pair: those run that send to it.
     #[inline]
     pub(crate) fn wake_senders(&self, device: &Device, pair: u16) {
-        self.peer.read(|peer| match peer {
-            None => device.run_or_schedule(usize::from(pair)),
-            Some(peer) => {
-                for sender in 0..peer.model().all_pairs.get() {
-                    if self.steer(sender) == pair {
-                        peer.run_or_schedule(usize::from(sender));
-                    }
+        self.peer.read(|peer| {
+            let other: &Device = peer.map_or(device, |peer| peer);
+            for sender in 0..other.model().all_pairs.get() {
+                if self.steer(sender) == pair {
+                    other.run_or_schedule(usize::from(sender));
                 }
             }
         });
     }
 
-    /// As [`wake_senders`](Self::wake_senders), but nothing runs before this returns.
-    pub(crate) fn schedule_senders(&self, device: &Device, pair: u16) {
-        self.peer.read(|peer| match peer {
-            None => device.schedule(usize::from(pair)),
-            Some(peer) => peer.schedule_all(),
-        });
-    }
-
-    /// Runs all soon that send to this card, as it changed.
+    /// Runs all soon that send to this card, as it changed, or has buffers again.
     pub(crate) fn schedule_all_senders(&self, device: &Device) {
         self.peer.read(|peer| match peer {
             None => device.schedule_all(),
@@ -341,7 +340,7 @@ impl Model for Net {
     fn missed(&self, device: &Device, queue: QueueIndex) {
         match Layout::of(device.features(), self.all_pairs).role(queue.get()) {
             Some(Role::Transmit { pair }) => device.schedule(usize::from(pair)),
-            Some(Role::Receive { pair }) => self.schedule_senders(device, pair),
+            Some(Role::Receive { .. }) => self.schedule_all_senders(device),
             Some(Role::Control) => device.schedule(self.control_task()),
             None => {}
         }

@@ -32,6 +32,7 @@ use guestmem::{
     NoSession,
     Session, //
 };
+use kernel::prelude::*;
 use vdpa::QueueIndex;
 use vdpasim::{
     Open,
@@ -47,31 +48,59 @@ const BYTE_BUDGET: u64 = 1 << 20;
 
 /// What is kept with a queue.
 pub(crate) struct QueueData {
-    /// With a receive queue: what its card receives, as of some version of the card's state.
-    receiver: Option<(u32, Receiver)>,
+    /// With a receive queue: what its card receives.
+    receiver: KBox<Receiver>,
+    /// As of which version of the card's state that is.
+    version: Option<u32>,
     /// With a transmit queue: the card at the other end, if that is another one.
     pub(crate) peer: Option<DeviceRef>,
     /// With a transmit queue: how many segments of the next frame were received already.
     resume: usize,
     /// With a receive queue: buffers that were taken for one frame.
-    taken: [Option<Taken>; MAX_BUFFERS],
+    taken: KVec<Option<Taken>>,
 }
 
-impl Default for QueueData {
-    fn default() -> Self {
-        Self {
-            receiver: None,
+impl vdpasim::QueueData for QueueData {
+    #[inline(never)]
+    fn new() -> Result<Self> {
+        let mut taken = KVec::new();
+        taken.resize(MAX_BUFFERS, None, GFP_KERNEL)?;
+        Ok(Self {
+            receiver: nobody()?,
+            version: None,
             peer: None,
             resume: 0,
-            taken: [None; MAX_BUFFERS],
+            taken,
+        })
+    }
+
+    fn restart(&mut self) {
+        self.resume = 0;
+    }
+}
+
+impl QueueData {
+    /// Finds out what a card receives, if that has changed.
+    #[inline]
+    fn learn(&mut self, card: &Device) {
+        let version = card.model().version();
+        if self.version != Some(version) {
+            copy_receiver(card, &mut self.receiver);
+            self.version = Some(version);
         }
     }
 }
 
-impl vdpasim::QueueData for QueueData {
-    fn restart(&mut self) {
-        self.resume = 0;
-    }
+/// Not inlined, as the next one: it is large for a frame of the stack that stays.
+#[inline(never)]
+fn nobody() -> Result<KBox<Receiver>> {
+    Ok(KBox::new(Receiver::nobody(), GFP_KERNEL)?)
+}
+
+#[cold]
+#[inline(never)]
+fn copy_receiver(card: &Device, to: &mut Receiver) {
+    card.model().read(|state| to.clone_from(state.receiver()));
 }
 
 /// What is to be done when the claims were given up.
@@ -159,7 +188,7 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
         other.report(other_index, error);
     }
     if after.wake_others {
-        other.model().schedule_senders(other, other_pair);
+        other.model().schedule_all_senders(other);
     }
     claim.data().peer = peer;
     drop(claim);
@@ -274,20 +303,13 @@ impl Lane<'_> {
         after: &mut After,
     ) {
         let (mut sent, mut received) = (Delta::default(), Delta::default());
-        let version = self.other.model().version();
+        receiver.data.learn(self.other);
         let header = HeaderSize::new(net::negotiated(self.device));
-        let what = match &mut receiver.data.receiver {
-            Some((seen, what)) if *seen == version => what,
-            slot => {
-                let what = self.other.model().read(|state| state.receiver().clone());
-                &mut slot.insert((version, what)).1
-            }
-        };
         let mut lane = deliver::Lane {
             negotiated: net::negotiated(self.device),
             header,
             merges: net::merges_buffers(self.other),
-            receiver: what,
+            receiver: &receiver.data.receiver,
             from: sender.segments,
             bounce: sender.bounce,
             queue: receiver.queue,
@@ -339,10 +361,15 @@ impl Lane<'_> {
                     }
                 }
             }
+            Ok(())
+        })();
+        // Before the drivers are told of the frames: then they find them counted.
+        self.count(lane.sent, lane.received);
+        let result = result.and_then(|()| {
             sender.queue.publish(session)?;
             after.interrupt_sender = sender.queue.needs_interrupt(session)?;
             Ok(())
-        })();
+        });
         after.sender_error = result.err().filter(is_fatal);
         let result = (|| {
             let session = other_session.unwrap_or(session);
@@ -351,7 +378,6 @@ impl Lane<'_> {
             Ok(())
         })();
         after.receiver_error = after.receiver_error.or(result.err()).filter(is_fatal);
-        self.count(&sent, &received);
     }
 
     /// Nobody is there to receive, or the link is down: what is sent is lost, as with a cable that is
@@ -376,13 +402,16 @@ impl Lane<'_> {
                 sent.packets = sent.packets.saturating_add(1);
                 sent.drops = sent.drops.saturating_add(1);
             }
+            Ok(())
+        })();
+        self.count(&sent, &Delta::default());
+        let result = result.and_then(|()| {
             sender.queue.publish(session)?;
             after.again = sender.queue.enable_kicks(session)?;
             after.interrupt_sender = sender.queue.needs_interrupt(session)?;
             Ok(())
-        })();
+        });
         after.sender_error = result.err().filter(is_fatal);
-        self.count(&sent, &Delta::default());
     }
 
     fn count(&self, sent: &Delta, received: &Delta) {
