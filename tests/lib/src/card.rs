@@ -17,8 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Loads the modules, so that virtio_vdpa takes every card that is made.
 pub fn load() {
-    if sys::is_loaded("vhost_vdpa") {
-        sys::rmmod_ok("vhost_vdpa");
+    for other in ["vhost_vdpa", "vdpa_test_driver"] {
+        if sys::is_loaded(other) {
+            sys::rmmod_ok(other);
+        }
     }
     for module in ["vdpa_sim_net", "virtio_vdpa", "virtio_net"] {
         sys::modprobe(module);

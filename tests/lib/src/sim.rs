@@ -35,8 +35,10 @@ pub fn unload() {
 
 /// Has vhost_vdpa take the devices that come.
 pub fn for_vhost() {
-    if sys::is_loaded("virtio_vdpa") {
-        sys::rmmod_ok("virtio_vdpa");
+    for other in ["virtio_vdpa", "vdpa_test_driver"] {
+        if sys::is_loaded(other) {
+            sys::rmmod_ok(other);
+        }
     }
     sys::modprobe("vhost_vdpa");
 }
@@ -68,6 +70,13 @@ pub fn load(parameters: &[(&str, &str)]) {
     sys::sh(&format!("modprobe vdpa_sim{words}")).expect_ok();
 }
 
+/// As [`load`], if vdpa_sim is not there with these parameters.
+pub fn need(parameters: &[(&str, &str)]) {
+    if !sys::is_loaded("vdpa_sim") || !has_parameters(parameters) {
+        load(parameters);
+    }
+}
+
 /// A simulated network device that vhost_vdpa has. It goes with the guard.
 pub struct Sim {
     pub v: Vdpa,
@@ -90,9 +99,7 @@ impl Sim {
     /// With parameters of vdpa_sim, and attributes of the test's own.
     #[track_caller]
     pub fn net_by(parameters: &[(&str, &str)], attributes: impl FnOnce(Msg) -> Msg) -> Self {
-        if !sys::is_loaded("vdpa_sim") || !has_parameters(parameters) {
-            load(parameters);
-        }
+        need(parameters);
         sys::modprobe("vdpa_sim_net");
         for_vhost();
         let mut v = Vdpa::new();

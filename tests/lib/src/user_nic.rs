@@ -57,7 +57,14 @@ impl Frames {
     /// Sends a frame, unless the interface is gone or has no room.
     pub fn try_send(&self, frame: &[u8]) -> Result<(), Errno> {
         // SAFETY: The slice is readable for its length.
-        let n = unsafe { libc::send(self.0, frame.as_ptr().cast(), frame.len(), 0) };
+        let n = unsafe {
+            libc::send(
+                self.0,
+                frame.as_ptr().cast(),
+                frame.len(),
+                libc::MSG_DONTWAIT,
+            )
+        };
         if n < 0 {
             return Err(Errno::last());
         }

@@ -11,7 +11,7 @@ use super::{
     frames::negotiated,
     header::{Header, HeaderSize, Large, PartialChecksum, ReceiveOffloads, SegmentKind, Work},
     mac::MacAddress,
-    model::{Change, Model, NotPossible},
+    model::{Change, Model, NotPossible, Provision},
     reference::{bits, is_closed, SUPPORTED},
 };
 use proptest::prelude::*;
@@ -292,7 +292,7 @@ fn the_configuration_space() {
 fn what_a_user_can_ask_for() {
     let random = MacAddress::new(mac(6));
     let default = DeviceConfig::default();
-    let make = |config| Model::provision(&config, random);
+    let make = |config| Provision::new(&config, random).map(Model::new);
     let read = |model: Model| {
         let mut space = [0; ConfigSpace::LEN];
         model.read_config(0, &mut space).unwrap();

@@ -9,7 +9,7 @@ use super::{
     filter::LOOKS_AT,
     header::ReceiveOffloads,
     mac::MacAddress,
-    model::Model,
+    model::{Model, Provision},
     reference::{Mac, Reference},
 };
 use vdpa::Features;
@@ -110,7 +110,11 @@ pub(super) fn pair(
 ) -> Option<(Model, Reference)> {
     let pairs = QueuePairs::new(pairs)?;
     let offered = Offered::new(features.map(Features::from_bits), pairs).ok()?;
-    let model = Model::new(offered, MacAddress::new(mac), Mtu::new(mtu)?);
+    let model = Model::new(Provision {
+        offered,
+        mac: MacAddress::new(mac),
+        mtu: Mtu::new(mtu)?,
+    });
     let reference = Reference::new(offered.features().bits(), pairs.get(), mac, mtu);
     Some((model, reference))
 }

@@ -238,11 +238,7 @@ fn status_and_reset() {
 /// A simulated device that the test's driver has.
 fn with_driver(parameters: &[(&str, &str)], body: impl FnOnce()) {
     let _ = sys::rmmod("vhost_vdpa");
-    if parameters.is_empty() {
-        sim::load(&[]);
-    } else {
-        sim::load(parameters);
-    }
+    sim::need(parameters);
     sys::modprobe("vdpa_sim_net");
     parent::load_driver();
     let mut v = Vdpa::new();
@@ -251,7 +247,6 @@ fn with_driver(parameters: &[(&str, &str)], body: impl FnOnce()) {
     body();
     drop(device);
     parent::forget_driver();
-    sim::unload();
 }
 
 fn generation() {

@@ -81,7 +81,7 @@ fn host_device(v: &mut Vdpa) -> Device {
 fn deleted_while_the_host_uses_it() {
     let _ = sys::rmmod("vhost_vdpa");
     let mut v = Vdpa::new();
-    for round in 0..5 {
+    for round in 0..sys::rounds(5, 2) {
         case(format!("round {round}"), || {
             let _d = host_device(&mut v);
             with_traffic(|| v.del("n0"));
@@ -92,7 +92,7 @@ fn deleted_while_the_host_uses_it() {
 
 fn unloaded_while_the_host_uses_it() {
     let _ = sys::rmmod("vhost_vdpa");
-    for round in 0..5 {
+    for round in 0..sys::rounds(5, 2) {
         case(format!("round {round}"), || {
             let mut v = Vdpa::new();
             let _d = host_device(&mut v);
@@ -111,7 +111,7 @@ fn unbound_while_the_host_uses_it() {
     let _ = sys::rmmod("vhost_vdpa");
     let mut v = Vdpa::new();
     let _d = host_device(&mut v);
-    for round in 0..5 {
+    for round in 0..sys::rounds(5, 2) {
         case(format!("round {round}"), || {
             with_traffic(|| bind("virtio_vdpa", "unbind"));
             assert_eq!(sys::driver_of("n0"), None);
@@ -127,7 +127,7 @@ fn from_driver_to_driver() {
     let mut v = Vdpa::new();
     let _d = host_device(&mut v);
     sys::modprobe("vhost_vdpa");
-    for round in 0..3 {
+    for round in 0..sys::rounds(3, 2) {
         case(format!("round {round}"), || {
             with_traffic(|| bind("virtio_vdpa", "unbind"));
             bind("vhost_vdpa", "bind");
@@ -182,7 +182,7 @@ impl Shared {
 /// It goes when its user has gone, at the latest.
 fn deleted_while_a_process_uses_it() {
     let (started, stop) = (Shared::new(), Shared::new());
-    for round in 0..3 {
+    for round in 0..sys::rounds(3, 2) {
         case(format!("round {round}"), || {
             let sim = Sim::net();
             let user = user(&started, &stop);
@@ -203,7 +203,7 @@ fn deleted_while_a_process_uses_it() {
 /// The module waits for its devices, which wait for their users.
 fn unloaded_while_a_process_uses_it() {
     let (started, stop) = (Shared::new(), Shared::new());
-    for round in 0..3 {
+    for round in 0..sys::rounds(3, 2) {
         case(format!("round {round}"), || {
             let _sim = Sim::net();
             let user = user(&started, &stop);
@@ -221,7 +221,7 @@ fn unloaded_while_a_process_uses_it() {
 fn users_killed() {
     let (started, stop) = (Shared::new(), Shared::new());
     let _sim = Sim::net();
-    for round in 0..10 {
+    for round in 0..sys::rounds(10, 4) {
         case(format!("round {round}"), || {
             // Dropping it kills it.
             drop(user(&started, &stop));
@@ -287,7 +287,7 @@ fn nothing_is_left() {
     sim::unload();
     let _ = sys::rmmod("vhost_vdpa");
     let before = threads();
-    for round in 0..3 {
+    for round in 0..sys::rounds(3, 2) {
         case(format!("round {round}"), || {
             let sim = Sim::net();
             let mut net = Net::start(&Setup::new("n0"));
