@@ -570,7 +570,9 @@ fn introduce(host: &Host, to: IpAddr, mac: &str) {
     host.network.sh(&line).expect_ok();
 }
 
-const ROUNDS: usize = 50;
+fn rounds() -> std::ops::Range<usize> {
+    0..sys::rounds(50, 8)
+}
 
 fn pairs_change_under_traffic() {
     need_peers();
@@ -591,7 +593,7 @@ fn pairs_change_under_traffic() {
             }
             count
         });
-        for n in 0..ROUNDS {
+        for n in rounds() {
             if n % 2 == 0 { &one } else { &two }.card.separate();
             let received = two.card.stat(RX, "rx packets");
             one.card.pair(&two.card);
@@ -613,7 +615,7 @@ fn ends_are_deleted_under_traffic() {
     let to = IpAddr::from([10, 0, 0, 2]);
     introduce(&one, to, "02:00:00:00:00:0b");
     let flood = Flood::new(&one.network, to);
-    for n in 0..ROUNDS {
+    for n in rounds() {
         let two = Card::by("b", |msg| msg.attr(MAC, &MAC_B));
         sh(&format!("ip link set {} up", two.interface)).expect_ok();
         one.card.pair(&two);
