@@ -47,6 +47,8 @@ pub(crate) enum View<'s> {
     Physical(ReadGuard<'s, Runs>),
     /// Memory of a process. Whoever unmaps it need not wait: it is accessed as the process would.
     Virtual {
+        /// The [`MapId`] of what is mapped now.
+        now: &'s Atomic<u64>,
         /// What was mapped when the session began.
         runs: Runs,
         /// The process.
@@ -114,6 +116,16 @@ impl<'s> Session<'s> {
         self.id
     }
 
+    /// Whether this is still what is mapped. Memory of a process that is not mapped any more can be
+    /// accessed until the session ends: a device is to look before each buffer.
+    #[inline]
+    pub fn is_current(&self) -> bool {
+        match &self.view {
+            View::Virtual { now, .. } => now.load(Relaxed) == self.id.get(),
+            View::Window | View::Physical(_) => true,
+        }
+    }
+
     /// Makes user addresses those that this session needs. To be called before pieces of it are
     /// accessed, if anything of another session was accessed in between.
     #[inline(always)]
@@ -137,7 +149,9 @@ impl<'s> Session<'s> {
             View::Window | View::Physical(_) => {
                 // SAFETY: A kernel driver that has the window open passes addresses of memory that
                 // it keeps until the device is done with it; what is mapped is memory that stays
-                // until it is unmapped, which waits for the guard in the view. Pieces are not kept
+                // until it is unmapped, which waits for the guard in the view. (C's vhost_vdpa
+                // gives up memory just before it tells that it is not mapped any more; that cannot
+                // be mended here.) Pieces are not kept
                 // beyond the session, but in rings, which are resolved again before they are used
                 // in another state of the address space. Nothing that a device may access is
                 // accessed by references.

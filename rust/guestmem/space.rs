@@ -11,7 +11,9 @@
 //!
 //! A session that accesses memory of a process may sleep and take the `mmap` lock of that process,
 //! while a bus driver may hold that lock during a change. So it takes a copy of what is mapped when
-//! it begins, and holds nothing.
+//! it begins, and holds nothing. A device that looks whether the copy [is
+//! current](crate::Session::is_current) before each buffer finishes the one that it was at when
+//! something was unmapped, and no other.
 
 use crate::{
     session::{
@@ -111,10 +113,11 @@ impl AddressSpace {
     }
 
     /// Memory of a process.
-    pub(crate) fn user<'s>(&self, mm: ARef<MmWithUser>, switch: &'s MmSwitch) -> Session<'s> {
+    pub(crate) fn user<'s>(&'s self, mm: ARef<MmWithUser>, switch: &'s MmSwitch) -> Session<'s> {
         let runs = self.runs.read();
         let id = self.id();
         let view = View::Virtual {
+            now: &self.id,
             runs: (*runs).clone(),
             mm,
             switch,

@@ -15,7 +15,10 @@ use kernel::{
     bindings,
     new_mutex,
     prelude::*,
-    sync::Mutex,
+    sync::{
+        Arc,
+        Mutex, //
+    },
     types::Opaque, //
 };
 
@@ -32,21 +35,22 @@ unsafe impl Send for WorkQueue {}
 unsafe impl Sync for WorkQueue {}
 
 impl WorkQueue {
-    fn new(name: &CStr, flags: bindings::wq_flags) -> Result<Self> {
+    fn new(name: &CStr, flags: bindings::wq_flags) -> Result<Arc<Self>> {
         // SAFETY: The name is a C string, which is copied.
         let queue = unsafe { vdpa_bindings::alloc_workqueue(name.as_char_ptr(), flags) };
         // INVARIANT: The function made it, and nobody else knows it.
-        NonNull::new(queue).map(Self).ok_or(ENOMEM)
+        let queue = NonNull::new(queue).map(Self).ok_or(ENOMEM)?;
+        Ok(Arc::new(queue, GFP_KERNEL)?)
     }
 
     /// A queue whose items run in threads, on any CPU. They may sleep, and be long.
-    pub fn threads(name: &CStr) -> Result<Self> {
+    pub fn threads(name: &CStr) -> Result<Arc<Self>> {
         Self::new(name, bindings::wq_flags_WQ_UNBOUND)
     }
 
     /// A queue whose items run in threads, on the CPU for which they are queued. They may sleep, and
     /// be long.
-    pub fn threads_of_cpus(name: &CStr) -> Result<Self> {
+    pub fn threads_of_cpus(name: &CStr) -> Result<Arc<Self>> {
         Self::new(
             name,
             bindings::wq_flags_WQ_PERCPU | bindings::wq_flags_WQ_CPU_INTENSIVE,
@@ -63,8 +67,7 @@ impl Drop for WorkQueue {
 
 /// What the items of a [`WorkSet`] do.
 pub trait RunItem: Send + Sync + 'static {
-    /// Runs the item of this number: by one thread or soft interrupt at a time for each queue on
-    /// which it is queued.
+    /// Runs the item of this number, in one thread at a time for each set.
     fn run(&self, item: usize);
 }
 
@@ -86,7 +89,8 @@ struct Item<T: RunItem> {
 /// It is only written while the items are disabled and do not run.
 struct Context<T>(UnsafeCell<Option<T>>);
 
-/// A number of work items that do the same for different numbers.
+/// A number of work items that do the same for different numbers, on one work queue: of an item on
+/// several, the kernel would wait for one only.
 ///
 /// Between [`start`](Self::start) and [`stop`](Self::stop) they can be queued. A context that keeps
 /// the set alive is fine: stopping the set drops it.
@@ -94,10 +98,12 @@ struct Context<T>(UnsafeCell<Option<T>>);
 /// # Invariants
 ///
 /// The items' `context` is that of the set. The items are enabled if and only if there is a
-/// context.
+/// context, and are queued on `queue` only.
 #[pin_data(PinnedDrop)]
 pub struct WorkSet<T: RunItem> {
     items: KVec<Pin<KBox<Item<T>>>>,
+    // Goes after the items.
+    queue: Arc<WorkQueue>,
     context: KBox<Context<T>>,
     /// Whether the items are enabled.
     #[pin]
@@ -110,9 +116,11 @@ unsafe impl<T: RunItem> Send for WorkSet<T> {}
 unsafe impl<T: RunItem> Sync for WorkSet<T> {}
 
 impl<T: RunItem> WorkSet<T> {
-    /// A set of `count` items, stopped.
-    pub fn new(count: usize) -> impl PinInit<Self, Error> {
+    /// A set of `count` items for a queue, stopped.
+    pub fn new(queue: &Arc<WorkQueue>, count: usize) -> impl PinInit<Self, Error> {
+        let queue = queue.clone();
         try_pin_init!(Self {
+            queue,
             context: KBox::new(Context(UnsafeCell::new(None)), GFP_KERNEL)?,
             items: {
                 let mut items = KVec::with_capacity(count, GFP_KERNEL)?;
@@ -176,19 +184,19 @@ impl<T: RunItem> WorkSet<T> {
 
     /// Queues an item, unless it is queued already or the set is stopped. Any context.
     #[inline]
-    pub fn queue(&self, on: &WorkQueue, item: usize) {
+    pub fn queue(&self, item: usize) {
         if let Some(item) = self.items.get(item) {
             // SAFETY: Both are valid.
-            unsafe { vdpa_bindings::queue_work(on.0.as_ptr(), item.work.get()) };
+            unsafe { vdpa_bindings::queue_work(self.queue.0.as_ptr(), item.work.get()) };
         }
     }
 
     /// As [`queue`](Self::queue), for a CPU, or for any if there is none of that number.
     #[inline]
-    pub fn queue_for(&self, on: &WorkQueue, item: usize, cpu: u32) {
+    pub fn queue_for(&self, item: usize, cpu: u32) {
         if let Some(item) = self.items.get(item) {
             // SAFETY: Both are valid.
-            unsafe { vdpa_bindings::queue_work_for(cpu, on.0.as_ptr(), item.work.get()) };
+            unsafe { vdpa_bindings::queue_work_for(cpu, self.queue.0.as_ptr(), item.work.get()) };
         }
     }
 
@@ -200,7 +208,8 @@ impl<T: RunItem> WorkSet<T> {
             return;
         }
         for item in &self.items {
-            // SAFETY: The work is initialised.
+            // SAFETY: The work is initialised. As it is on one queue only, it does not run after
+            // this.
             unsafe { bindings::disable_work_sync(item.work.get()) };
         }
         *started = false;

@@ -276,8 +276,8 @@ pub trait DeviceOps: Sized + Send + Sync + 'static {
 
     /// Removes `size` bytes from `iova` on. Optional, goes with [`dma_map`](Self::dma_map).
     ///
-    /// Same context as [`set_map`](Self::set_map). The device must not access the memory when this
-    /// returns.
+    /// Same context as [`set_map`](Self::set_map). The device must not access physical memory when
+    /// this returns. Memory of a process it may access as the process could, for what it is at.
     fn dma_unmap(&self, asid: Asid, iova: u64, size: u64) -> Result {
         let _ = (asid, iova, size);
         build_error!(VTABLE_DEFAULT_ERROR)

@@ -31,7 +31,7 @@ impl<T: DeviceOps> OpsTable<T> {
         iotlb: *mut bindings::vhost_iotlb,
     ) -> c_int {
         // SAFETY: The caller passes a valid IOTLB and keeps it from changing during the call, and
-        // pins what is in it until that is unmapped.
+        // pins what is in it until that is unmapped. (C's vhost_vdpa unpins just before that.)
         let iotlb = unsafe { Iotlb::from_raw(iotlb) };
         // SAFETY: By the safety requirements.
         errno(unsafe { Self::data(vdev) }.set_map(Asid::new(asid), iotlb))

@@ -27,7 +27,7 @@ const ROUNDS: usize = 3;
 /// device MTU, MAC, STATUS, CTRL_VQ and CTRL_MAC_ADDR.
 const AS_C: u64 = 0x3_0883_0028;
 /// INDIRECT_DESC and EVENT_IDX besides.
-const SPLIT: u64 = AS_C | 1 << 28 | 1 << 29;
+const SPLIT: u64 = AS_C | (1 << 28) | (1 << 29);
 
 /// A device to measure: the stack, the name of its line, what it offers, pairs of queues.
 const DEVICES: [(Stack, &str, Option<u64>, u16); 7] = [

@@ -58,8 +58,8 @@ pub trait Model: Sized + Send + Sync + 'static {
     /// The group of a queue.
     fn group_of(&self, device: &Simulator<Self>, queue: QueueIndex) -> GroupId;
 
-    /// Runs a task, and says whether there is more to do at once. It is never run by two at the same
-    /// time for want of work, but may be: what it changes is in claims.
+    /// Runs a task, and says whether there is more to do at once. Several contexts may run the same
+    /// one, as a kick beside a thread: what it changes is in claims.
     fn run(&self, device: &Simulator<Self>, task: usize, place: Place<'_>) -> bool;
 
     /// The features that a driver may accept of those that it wants to. Fails if they make no sense.
@@ -68,9 +68,10 @@ pub trait Model: Sized + Send + Sync + 'static {
     /// The device was reset. Nothing runs.
     fn reset(&self);
 
-    /// The driver is ready, or not any more.
-    fn set_running(&self, device: &Simulator<Self>, running: bool) {
-        let _ = (device, running);
+    /// Something about the device or its queues is not as it was: schedules all tasks that work with
+    /// them, also those of other devices. Any context.
+    fn changed(&self, device: &Simulator<Self>) {
+        device.schedule_all();
     }
 
     /// The size of the configuration space in bytes.

@@ -4,6 +4,8 @@
 //!
 //! Nothing is processed while a queue is changed: who changes it has its claim. An operation that
 //! stops the device waits for the claims of all queues, after which no buffer is taken and not used.
+//! A task that could not have a queue meanwhile left it at that, so whoever had claims lets all tasks
+//! look again afterwards ([`Model::changed`]).
 
 use crate::{
     model::Model,
@@ -73,7 +75,7 @@ impl<M: Model> Simulator<M> {
     /// What was not mapped when it was kicked may be now.
     fn mapped(&self) {
         if self.is_running() {
-            self.schedule_all();
+            self.model().changed(self);
         }
     }
 
@@ -86,14 +88,12 @@ impl<M: Model> Simulator<M> {
 
     fn set_running(&self, was_running: bool) {
         let running = self.is_running();
-        if running != was_running {
-            self.model().set_running(self, running);
-        }
-        if running {
-            // What was kicked before counts.
-            self.schedule_all();
-        } else if was_running {
+        if was_running && !running {
             self.wait_for_queues();
+        }
+        if was_running || running {
+            // What was kicked before counts.
+            self.model().changed(self);
         }
     }
 
@@ -116,6 +116,7 @@ impl<M: Model> Simulator<M> {
                 space.clear();
             }
         }
+        self.model().changed(self);
         Ok(())
     }
 }
@@ -327,6 +328,7 @@ impl<M: Model> DeviceOps for Simulator<M> {
         for queue in &self.queues {
             queue.claim().close();
         }
+        self.model().changed(self);
         Ok(())
     }
 

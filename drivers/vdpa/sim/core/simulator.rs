@@ -66,8 +66,8 @@ pub(crate) const ANY_CPU: u32 = u32::MAX;
 
 /// Where the tasks of devices run.
 pub struct Executors {
-    anywhere: WorkQueue,
-    of_cpus: WorkQueue,
+    anywhere: Arc<WorkQueue>,
+    of_cpus: Arc<WorkQueue>,
 }
 
 impl Executors {
@@ -106,7 +106,9 @@ impl<M: Model> RunItem for Tasks<M> {
 pub struct Simulator<M: Model> {
     #[pin]
     tasks: WorkSet<Tasks<M>>,
-    executors: Arc<Executors>,
+    /// The same tasks, on the CPUs that a driver chose.
+    #[pin]
+    tasks_of_cpus: WorkSet<Tasks<M>>,
     /// On which CPU each task runs.
     pub(crate) cpus: KVec<Atomic<u32>>,
     pub(crate) queues: KVec<Pin<KBox<VirtQueue<M::QueueData>>>>,
@@ -165,8 +167,8 @@ impl<M: Model> Simulator<M> {
         let address_spaces = params.address_spaces;
         try_pin_init!(Self {
             model <- model,
-            tasks <- WorkSet::new(model.tasks()),
-            executors,
+            tasks <- WorkSet::new(&executors.anywhere, model.tasks()),
+            tasks_of_cpus <- WorkSet::new(&executors.of_cpus, model.tasks()),
             cpus: {
                 let mut cpus = KVec::new();
                 for _ in 0..model.tasks() {
@@ -202,11 +204,13 @@ impl<M: Model> Simulator<M> {
     /// Lets the device run. It has to be [stopped](Self::stop), or it stays for ever.
     pub fn start(device: &ParentDevice<Self>) {
         device.tasks.start(Tasks(ARef::from(device)));
+        device.tasks_of_cpus.start(Tasks(ARef::from(device)));
     }
 
     /// No task runs after this. May sleep.
     pub fn stop(&self) {
         self.tasks.stop();
+        self.tasks_of_cpus.stop();
     }
 
     /// What makes it a device of its type.
@@ -257,7 +261,8 @@ impl<M: Model> Simulator<M> {
         }
     }
 
-    /// The interrupts of the device. None is to be raised while a claim is held.
+    /// The interrupts of the device. None is to be raised while the claim of a queue is held that
+    /// its driver may want for an answer; see the head of the crate.
     #[inline]
     pub fn interrupts(&self) -> &Interrupts {
         &self.interrupts
@@ -302,9 +307,9 @@ impl<M: Model> Simulator<M> {
     pub fn schedule(&self, task: usize) {
         let cpu = self.cpus.get(task).map_or(ANY_CPU, |cpu| cpu.load(Relaxed));
         if cpu == ANY_CPU {
-            self.tasks.queue(&self.executors.anywhere, task);
+            self.tasks.queue(task);
         } else {
-            self.tasks.queue_for(&self.executors.of_cpus, task, cpu);
+            self.tasks_of_cpus.queue_for(task, cpu);
         }
     }
 

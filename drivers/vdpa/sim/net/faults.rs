@@ -18,6 +18,7 @@ use kext::{
     },
     debugfs, //
 };
+use vdpasim::Model;
 
 /// The files of a card. Dropping them waits for those who use one.
 pub(crate) type Files = debugfs::Files<DeviceRef>;
@@ -53,12 +54,15 @@ fn switch(text: &BStr) -> Result<bool> {
 /// Waits until nobody goes on by what was true before.
 fn settle(device: &Device) {
     let peer = device.model().peer.read(|peer| peer.cloned());
-    for card in [Some(device), peer.as_deref().map(|peer| &**peer)] {
-        let Some(card) = card else { continue };
+    let peer = peer.as_deref().map(|peer| &**peer);
+    for card in [Some(device), peer].into_iter().flatten() {
         let queues = (0..).map_while(|index| card.queue(index));
         queues.for_each(vdpasim::VirtQueue::wait);
-        // Who could not have a queue meanwhile left it at that.
-        card.schedule_all();
+    }
+    // Who could not have a queue meanwhile left it at that.
+    device.model().changed(device);
+    if let Some(peer) = peer {
+        peer.schedule_all();
     }
 }
 

@@ -346,8 +346,13 @@ impl Model for Net {
         }
     }
 
-    fn set_running(&self, device: &Device, _running: bool) {
-        self.schedule_all_senders(device);
+    fn changed(&self, device: &Device) {
+        device.schedule_all();
+        self.peer.read(|peer| {
+            if let Some(peer) = peer {
+                peer.schedule_all();
+            }
+        });
     }
 
     fn group_of(&self, device: &Device, queue: QueueIndex) -> GroupId {

@@ -175,7 +175,6 @@ impl<'a> Segments<'a> {
         })
     }
 
-    /// The headers before a payload, of which there is more to come if it is not the last.
     /// The segments but for the first `count` ones. There is always one left.
     pub(crate) fn after(mut self, count: usize) -> Self {
         let Some(payload) = self.payload.filter(|_| count != 0) else {
@@ -196,6 +195,7 @@ impl<'a> Segments<'a> {
         self
     }
 
+    /// The headers before a payload, of which there is more to come if it is not the last.
     fn make_headers(&self, payload: &[u8], is_last: bool) -> Option<[u8; MAX_HEADERS_LEN]> {
         let mut headers = [0; MAX_HEADERS_LEN];
         let used = headers.get_mut(..self.headers.len())?;

@@ -4,7 +4,8 @@
 //!
 //! A task takes the claim of the transmit queue, then that of the receive queue; of what it cannot
 //! have it only asks to be run again by who has it. It copies from buffer to buffer, tells both
-//! drivers of all that it did at once, and raises interrupts when it has given up both claims.
+//! drivers of all that it did at once, and raises interrupts when it has given up the claim of the
+//! receive queue.
 //!
 //! A frame for which there is no buffer stays in its queue until there is one: that is what makes
 //! the sender slow down.
@@ -332,7 +333,9 @@ impl Lane<'_> {
         let result = (|| {
             sender.queue.disable_kicks(session)?;
             loop {
-                if budget == 0 || lane.sent.bytes > BYTE_BUDGET {
+                let is_current =
+                    session.is_current() && other_session.as_ref().is_none_or(|s| s.is_current());
+                if budget == 0 || lane.sent.bytes > BYTE_BUDGET || !is_current {
                     after.again = true;
                     break;
                 }
