@@ -124,7 +124,7 @@ pub(crate) enum Change {
 /// A network device.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
-    offered: Offered,
+    pub(crate) offered: Offered,
     negotiated: Negotiated,
     config: ConfigSpace,
     receiver: Receiver,

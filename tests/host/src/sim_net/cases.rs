@@ -114,10 +114,10 @@ fn a_driver_needs_the_platforms_addresses() {
         model.negotiate(Features::from_bits(u64::MAX & !(1 << 22))),
         Ok(())
     );
-    assert_eq!(model.negotiated().features(), model.offered().features());
+    assert_eq!(model.negotiated().features(), model.offered.features());
     // A refusal changes nothing.
     assert_eq!(model.negotiate(Features::NONE), refusal);
-    assert_eq!(model.negotiated().features(), model.offered().features());
+    assert_eq!(model.negotiated().features(), model.offered.features());
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn what_a_user_can_ask_for() {
     let read = |model: Model| {
         let mut space = [0; ConfigSpace::LEN];
         model.read_config(0, &mut space).unwrap();
-        (model.offered().features().bits(), space[..12].to_vec())
+        (model.offered.features().bits(), space[..12].to_vec())
     };
     let all = bits(SUPPORTED);
     let (features, space) = read(make(default).unwrap());

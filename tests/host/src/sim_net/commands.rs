@@ -220,7 +220,7 @@ fn compare(model: &Model, reference: &Reference) {
     } else {
         1
     };
-    let layout = Layout::of(model.negotiated().features(), model.offered().pairs());
+    let layout = Layout::of(model.negotiated().features(), model.offered.pairs());
     for index in [0, 1, 2, 3, 2 * pairs - 1, 2 * pairs, 2 * pairs + 1] {
         let role = match index {
             _ if index < 2 * pairs && index % 2 == 0 => Some(Role::Receive { pair: index / 2 }),
