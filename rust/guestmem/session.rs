@@ -147,14 +147,14 @@ impl<'s> Session<'s> {
         let len = usize::try_from(available).unwrap_or(usize::MAX).min(len);
         match self.view {
             View::Window | View::Physical(_) => {
-                // SAFETY: A kernel driver that has the window open passes addresses of memory that
-                // it keeps until the device is done with it; what is mapped is memory that stays
-                // until it is unmapped, which waits for the guard in the view. (C's vhost_vdpa
-                // gives up memory just before it tells that it is not mapped any more; that cannot
-                // be mended here.) Pieces are not kept
-                // beyond the session, but in rings, which are resolved again before they are used
-                // in another state of the address space. Nothing that a device may access is
-                // accessed by references.
+                // A kernel driver that has the window open passes addresses of memory that it keeps
+                // until the device is done with it. Pieces are not kept beyond the session, but in
+                // rings, which are resolved again before they are used in another state of the
+                // address space. (C's vhost_vdpa gives up memory just before it tells that it is
+                // not mapped any more; that cannot be mended here.)
+                // SAFETY: What is mapped stays until it is unmapped, which waits for the guard in
+                // the view; of the window and of rings see above. Nothing of it is accessed by
+                // references.
                 unsafe { Piece::physical(self.linear, host, len) }
             }
             View::Virtual { .. } => Piece::user(host, len),

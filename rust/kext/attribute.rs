@@ -106,3 +106,20 @@ pub(crate) fn store<T, A: Attribute<T>>(data: &T, written: &[u8]) -> Result<usiz
     A::store(data, BStr::from_bytes(value))?;
     Ok(written.len())
 }
+
+/// Gives a macro the tuples that users may list attributes in: up to eight.
+macro_rules! for_all_tuples {
+    ($implement:ident) => {
+        $implement!(
+            A0,
+            A0 A1,
+            A0 A1 A2,
+            A0 A1 A2 A3,
+            A0 A1 A2 A3 A4,
+            A0 A1 A2 A3 A4 A5,
+            A0 A1 A2 A3 A4 A5 A6,
+            A0 A1 A2 A3 A4 A5 A6 A7,
+        );
+    };
+}
+pub(crate) use for_all_tuples;

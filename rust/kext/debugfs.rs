@@ -285,16 +285,7 @@ macro_rules! tuples_of_attributes {
         }
     )*};
 }
-tuples_of_attributes!(
-    A0,
-    A0 A1,
-    A0 A1 A2,
-    A0 A1 A2 A3,
-    A0 A1 A2 A3 A4,
-    A0 A1 A2 A3 A4 A5,
-    A0 A1 A2 A3 A4 A5 A6,
-    A0 A1 A2 A3 A4 A5 A6 A7,
-);
+attribute::for_all_tuples!(tuples_of_attributes);
 
 /// The functions of a kernel without debugfs, where the header has them inline.
 #[cfg(not(CONFIG_DEBUG_FS))]

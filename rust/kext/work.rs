@@ -117,8 +117,7 @@ unsafe impl<T: RunItem> Sync for WorkSet<T> {}
 
 impl<T: RunItem> WorkSet<T> {
     /// A set of `count` items for a queue, stopped.
-    pub fn new(queue: &Arc<WorkQueue>, count: usize) -> impl PinInit<Self, Error> {
-        let queue = queue.clone();
+    pub fn new(queue: Arc<WorkQueue>, count: usize) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             queue,
             context: KBox::new(Context(UnsafeCell::new(None)), GFP_KERNEL)?,

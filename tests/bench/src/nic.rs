@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Network interfaces that packets are sent through.
 
-use std::fs;
-
+use vdpa_test::card::{interface_of, virtio_path};
 use vdpa_test::sys;
+use vdpa_test::user_nic::bring_up;
 use vdpa_test::vdpa::{Device, Vdpa, FEATURES, MAC, MAX_VQP};
 
 /// The address of the interface that receives.
@@ -35,20 +35,13 @@ impl Simulated {
             msg = msg.attr(MAX_VQP, &pairs.to_ne_bytes());
         }
         let device = v.add_by(&msg, "n0");
-        let path = "/sys/bus/vdpa/devices/n0";
-        let virtio = sys::list(path)
-            .into_iter()
-            .find(|name| name.starts_with("virtio"))
-            .expect("a virtio device");
-        let net = format!("{path}/{virtio}/net");
-        sys::wait_for("a network interface", || !sys::list(&net).is_empty());
         let nic = Simulated {
-            name: sys::list(&net).remove(0),
-            features: negotiated(&format!("{path}/{virtio}/features")),
+            name: interface_of("n0"),
+            features: negotiated(&(virtio_path("n0") + "/features")),
             _device: device,
         };
         nic.use_pairs(pairs);
-        up(&nic.name);
+        bring_up(&nic.name);
         nic
     }
 
@@ -78,8 +71,8 @@ impl Veth {
             Self::NAME
         ))
         .expect_ok();
-        up("veth1");
-        up(Self::NAME);
+        bring_up("veth1");
+        bring_up(Self::NAME);
         Veth
     }
 
@@ -97,12 +90,6 @@ impl Drop for Veth {
 pub fn received(name: &str) -> u64 {
     let path = format!("/sys/class/net/{name}/statistics/rx_packets");
     sys::read(path).trim().parse().expect("a number of packets")
-}
-
-fn up(name: &str) {
-    // The kernel's own neighbour discovery would be counted, too.
-    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
-    sys::sh(&format!("ip link set {name} up")).expect_ok();
 }
 
 /// sysfs has the lowest bit first.

@@ -4,16 +4,12 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
 use std::{fs, thread};
 
 use crate::nl::Msg;
-use crate::sys::{self, sh, Output};
+use crate::sys::{self, sh, Output, PATIENCE};
 use crate::vdpa::{self, Device, Vdpa};
 use crate::{ktap, Errno};
-
-/// Gives up on data that do not come; the machine may be slow.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Loads the modules, so that virtio_vdpa takes every card that is made.
 pub fn load() {
@@ -34,6 +30,12 @@ pub fn need_ours(what: &str) {
     }
 }
 
+/// Skips the test if cards have no peers, or loads those that have.
+pub fn need_peers() {
+    need_ours("peers");
+    sys::modprobe("vdpa_sim_net");
+}
+
 /// The interface that virtio_net made of a vDPA device, once it is there. It is seen
 /// by who is in the network that it is in.
 #[track_caller]
@@ -45,7 +47,7 @@ pub fn interface_of(device: &str) -> String {
 
 /// The folder of the virtio device that a vDPA device became.
 #[track_caller]
-fn virtio_path(device: &str) -> String {
+pub fn virtio_path(device: &str) -> String {
     let path = sys::device_path(device).display().to_string();
     let virtio = sys::list(&path)
         .into_iter()
@@ -259,6 +261,12 @@ impl Host {
     pub fn send(&self, to: &Host, address: IpAddr, bytes: usize) {
         transfer(&self.network, &to.network, address, bytes);
     }
+}
+
+/// Two hosts, each with a card, which are not paired.
+#[track_caller]
+pub fn two_hosts() -> [Host; 2] {
+    [1, 2].map(Host::new)
 }
 
 /// The bytes of a stream: each piece of it is another one.

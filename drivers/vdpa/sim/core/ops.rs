@@ -101,7 +101,9 @@ impl<M: Model> Simulator<M> {
         let _control = self.control.lock();
         let was_running = self.is_running();
         self.active.stop();
-        self.set_running(was_running);
+        if was_running {
+            self.wait_for_queues();
+        }
         for queue in &self.queues {
             queue.reset();
         }

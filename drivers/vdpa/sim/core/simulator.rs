@@ -72,12 +72,11 @@ pub struct Executors {
 
 impl Executors {
     /// Fails with `ENOMEM`.
-    pub fn new() -> Result<Arc<Self>> {
-        let executors = Self {
+    pub fn new() -> Result<Self> {
+        Ok(Self {
             anywhere: WorkQueue::threads(c"vdpa_sim")?,
             of_cpus: WorkQueue::threads_of_cpus(c"vdpa_sim_cpu")?,
-        };
-        Ok(Arc::new(executors, GFP_KERNEL)?)
+        })
     }
 }
 
@@ -156,19 +155,19 @@ impl<M: Model> Simulator<M> {
         setup: &Setup<'_>,
         params: &DeviceParams<'_, Self>,
         parameters: Parameters,
-        executors: &Arc<Executors>,
+        executors: &Executors,
         offered: Features,
         model: impl PinInit<M, Error>,
     ) -> impl PinInit<Self, Error> {
-        let executors = executors.clone();
+        let (anywhere, of_cpus) = (executors.anywhere.clone(), executors.of_cpus.clone());
         let interrupts = setup.interrupts();
         let name = CString::try_from(setup.name());
         let (queue_count, group_count) = (params.queues, params.groups);
         let address_spaces = params.address_spaces;
         try_pin_init!(Self {
             model <- model,
-            tasks <- WorkSet::new(&executors.anywhere, model.tasks()),
-            tasks_of_cpus <- WorkSet::new(&executors.of_cpus, model.tasks()),
+            tasks <- WorkSet::new(anywhere, model.tasks()),
+            tasks_of_cpus <- WorkSet::new(of_cpus, model.tasks()),
             cpus: {
                 let mut cpus = KVec::new();
                 for _ in 0..model.tasks() {

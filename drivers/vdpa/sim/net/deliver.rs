@@ -16,7 +16,6 @@ use crate::{
     model::Receiver,
     net::{
         Dropped,
-        Net,
         MAX_FRAME, //
     },
     segment::Segments,
@@ -26,8 +25,6 @@ use guestmem::{
     GuestQueue,
     Session, //
 };
-use kernel::prelude::*;
-use kext::claim::Claimed;
 use virtqueue::{
     Chain,
     Cursor,
@@ -76,7 +73,7 @@ pub(crate) struct Lane<'a> {
     /// How many segments of the frame were received already.
     pub(crate) resume: &'a mut usize,
     /// Where to work on a frame.
-    pub(crate) scratch: Scratch<'a>,
+    pub(crate) scratch: &'a mut [u8],
     /// Which frames are lost on purpose.
     pub(crate) dropped: &'a Dropped,
     /// What the sender's queue counts.
@@ -166,10 +163,7 @@ impl Lane<'_> {
         len: usize,
         work: Work,
     ) -> Result<Verdict, QueueError> {
-        let Some(mut scratch) = self.scratch.take() else {
-            return Ok(self.refuse());
-        };
-        let Some(bytes) = scratch.get_mut(..len) else {
+        let Some(bytes) = self.scratch.get_mut(..len) else {
             return Ok(self.refuse());
         };
         let segments = self.from.get(..readable).unwrap_or_default();
@@ -536,21 +530,5 @@ fn check(complete: bool) -> Result<(), Fault> {
         Ok(())
     } else {
         Err(Fault)
-    }
-}
-
-/// A place for a frame, which is only taken if it is needed.
-pub(crate) struct Scratch<'a> {
-    net: &'a Net,
-    pair: u16,
-}
-
-impl<'a> Scratch<'a> {
-    pub(crate) fn new(net: &'a Net, pair: u16) -> Self {
-        Self { net, pair }
-    }
-
-    fn take(&self) -> Option<Claimed<'a, KVVec<u8>>> {
-        self.net.scratch(self.pair)
     }
 }

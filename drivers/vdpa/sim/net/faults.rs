@@ -61,9 +61,6 @@ fn settle(device: &Device) {
     }
     // Who could not have a queue meanwhile left it at that.
     device.model().changed(device);
-    if let Some(peer) = peer {
-        peer.schedule_all();
-    }
 }
 
 struct DropEvery;

@@ -18,6 +18,7 @@ use crate::{
         DeviceRef,
         Registry, //
     },
+    transmit, //
 };
 use kernel::{
     new_mutex,
@@ -45,7 +46,7 @@ use vdpasim::{
 #[pin_data]
 pub(crate) struct Manager {
     parameters: Parameters,
-    executors: Arc<Executors>,
+    executors: Executors,
     registry: Arc<Registry>,
     debugfs: Dir,
     /// Of each device.
@@ -123,6 +124,7 @@ impl ManagementOps for Manager {
                 Net::new(provision, &self.registry),
             )
         })?;
+        transmit::prepare(&device)?;
         // A driver may be bound before `register()` returns, and send commands.
         Device::start(&device);
         let running = DeviceRef::from(&*device);

@@ -50,13 +50,7 @@ use kernel::{
         SpinLockIrq, //
     },
 };
-use kext::{
-    claim::{
-        Claim,
-        Claimed, //
-    },
-    rcu_cell::RcuCell,
-};
+use kext::rcu_cell::RcuCell;
 use vdpa::{
     DeviceId,
     Features,
@@ -136,8 +130,6 @@ pub(crate) struct Net {
     pub(crate) peer: RcuCell<DeviceRef>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) dropped: Dropped,
-    /// A place for frames that have to be worked on.
-    scratch: KVec<Pin<KBox<Claim<KVVec<u8>>>>>,
 }
 
 /// The model: not in the frame of a caller, for whom it is too large.
@@ -173,17 +165,6 @@ impl Net {
             peer: RcuCell::empty(),
             registry,
             dropped: Dropped::new(),
-            scratch: {
-                let mut scratch = KVec::new();
-                if offered.features().has(bindings::VIRTIO_NET_F_CSUM) {
-                    for _ in 0..offered.pairs().get() {
-                        let mut bytes = KVVec::new();
-                        bytes.resize(MAX_FRAME, 0, GFP_KERNEL)?;
-                        scratch.push(KBox::pin_init(Claim::new(bytes), GFP_KERNEL)?, GFP_KERNEL)?;
-                    }
-                }
-                scratch
-            },
         })
     }
 
@@ -249,11 +230,6 @@ impl Net {
     /// How many queue pairs there are.
     pub(crate) fn all_pairs(&self) -> QueuePairs {
         self.all_pairs
-    }
-
-    /// A place for a frame that the task of a pair has to work on.
-    pub(crate) fn scratch(&self, pair: u16) -> Option<Claimed<'_, KVVec<u8>>> {
-        self.scratch.get(usize::from(pair))?.try_take()
     }
 
     /// There is something in the transmit queue of a pair.

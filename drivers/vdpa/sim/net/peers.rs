@@ -141,13 +141,10 @@ impl sysfs::Attribute<ParentDevice<Device>> for Peer {
     const NAME: &'static CStr = c"peer";
 
     fn show(device: &ParentDevice<Device>, page: &mut sysfs::Page<'_>) -> Result {
-        let devices = device.model().registry.devices.lock();
-        let result = device.model().peer.read(|peer| match peer {
+        device.model().peer.read(|peer| match peer {
             Some(peer) => page.write_fmt(fmt!("{}\n", peer.name())),
             None => Ok(()),
-        });
-        drop(devices);
-        result
+        })
     }
 
     fn store(device: &ParentDevice<Device>, value: &BStr) -> Result {

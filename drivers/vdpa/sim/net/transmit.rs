@@ -14,7 +14,6 @@ use crate::{
     counters::Delta,
     deliver::{
         self,
-        Scratch,
         Taken,
         Verdict,
         MAX_BUFFERS, //
@@ -25,7 +24,8 @@ use crate::{
     net::{
         self,
         Device,
-        DATA, //
+        DATA,
+        MAX_FRAME, //
     },
     peers::DeviceRef,
 };
@@ -35,6 +35,7 @@ use guestmem::{
 };
 use kernel::prelude::*;
 use vdpa::QueueIndex;
+use vdpa_bindings as bindings;
 use vdpasim::{
     Open,
     Place, //
@@ -57,6 +58,8 @@ pub(crate) struct QueueData {
     pub(crate) peer: Option<DeviceRef>,
     /// With a transmit queue: how many segments of the next frame were received already.
     resume: usize,
+    /// With a transmit queue, of a card that does work on frames: a place for one.
+    scratch: KVVec<u8>,
     /// With a receive queue: buffers that were taken for one frame.
     taken: KVec<Option<Taken>>,
 }
@@ -71,6 +74,7 @@ impl vdpasim::QueueData for QueueData {
             version: None,
             peer: None,
             resume: 0,
+            scratch: KVVec::new(),
             taken,
         })
     }
@@ -90,6 +94,21 @@ impl QueueData {
             self.version = Some(version);
         }
     }
+}
+
+/// Lets a new card work on frames, if it offers to. Fails with `ENOMEM`.
+pub(crate) fn prepare(device: &Device) -> Result {
+    if !device.offered().has(bindings::VIRTIO_NET_F_CSUM) {
+        return Ok(());
+    }
+    for pair in 0..device.model().all_pairs().get() {
+        if let Some(queue) = device.queue(usize::from(Layout::transmit_index(pair))) {
+            let mut bytes = KVVec::new();
+            bytes.resize(MAX_FRAME, 0, GFP_KERNEL)?;
+            queue.with_data(|data| data.scratch = bytes);
+        }
+    }
+    Ok(())
 }
 
 /// Not inlined, as the next one: it is large for a frame of the stack that stays.
@@ -153,7 +172,6 @@ pub(crate) fn run(device: &Device, pair: u16, place: Place<'_>) -> bool {
                 device,
                 other,
                 is_loop: peer.is_none(),
-                pair,
                 index,
                 other_index,
                 place,
@@ -216,7 +234,6 @@ struct Lane<'a> {
     device: &'a Device,
     other: &'a Device,
     is_loop: bool,
-    pair: u16,
     index: usize,
     other_index: usize,
     place: Place<'a>,
@@ -305,10 +322,10 @@ impl Lane<'_> {
     ) {
         let (mut sent, mut received) = (Delta::default(), Delta::default());
         receiver.data.learn(self.other);
-        let header = HeaderSize::new(net::negotiated(self.device));
+        let negotiated = net::negotiated(self.device);
         let mut lane = deliver::Lane {
-            negotiated: net::negotiated(self.device),
-            header,
+            negotiated,
+            header: HeaderSize::new(negotiated),
             merges: net::merges_buffers(self.other),
             receiver: &receiver.data.receiver,
             from: sender.segments,
@@ -317,7 +334,7 @@ impl Lane<'_> {
             to: receiver.segments,
             taken: &mut receiver.data.taken,
             resume: &mut sender.data.resume,
-            scratch: Scratch::new(self.device.model(), self.pair),
+            scratch: &mut sender.data.scratch,
             dropped: &self.other.model().dropped,
             sent: &mut sent,
             received: &mut received,
@@ -333,9 +350,7 @@ impl Lane<'_> {
         let result = (|| {
             sender.queue.disable_kicks(session)?;
             loop {
-                let is_current =
-                    session.is_current() && other_session.as_ref().is_none_or(|s| s.is_current());
-                if budget == 0 || lane.sent.bytes > BYTE_BUDGET || !is_current {
+                if budget == 0 || lane.sent.bytes > BYTE_BUDGET {
                     after.again = true;
                     break;
                 }
@@ -346,6 +361,13 @@ impl Lane<'_> {
                     }
                     break;
                 };
+                // After the frame was taken: what was mapped before it was sent is seen.
+                if !session.is_current() || other_session.as_ref().is_some_and(|s| !s.is_current())
+                {
+                    sender.queue.put_back(chain);
+                    after.again = true;
+                    break;
+                }
                 match lane.deliver(session, other_session.as_deref_mut(), chain) {
                     Ok(Verdict::Done) => {
                         *lane.resume = 0;
