@@ -116,7 +116,7 @@ fn a_lot_of_devices() {
     let mut v = Vdpa::new();
     let number = sys::rounds(1000, 200);
     let (m, names) = make(&mut v, number);
-    check_dumps(&mut v, &names, 10);
+    check_dumps(&mut v, &names, sys::rounds(10, 3));
     case("the vdpa tool lists them all", || {
         let out = sys::sh("vdpa -j dev show");
         let out = out.expect_ok();
