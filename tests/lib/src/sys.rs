@@ -139,6 +139,20 @@ pub fn rounds(stock: usize, debug: usize) -> usize {
     }
 }
 
+/// Cases that go the same ways through the code: on the debug kernel only `n` of them,
+/// the last one and others evenly before it.
+pub fn few<T>(cases: impl IntoIterator<Item = T>, n: usize) -> Vec<T> {
+    let cases: Vec<T> = cases.into_iter().collect();
+    let len = cases.len();
+    let n = rounds(len, n).min(len);
+    let chosen: Vec<usize> = (1..=n).map(|i| i * len / n - 1).collect();
+    let numbered = cases.into_iter().enumerate();
+    numbered
+        .filter(|(i, _)| chosen.contains(i))
+        .map(|(_, case)| case)
+        .collect()
+}
+
 /// After a program: removes what it loaded. On the debug kernel, where a module
 /// takes ten seconds to go, only drivers, which would take the devices of the next
 /// program. The others stay, also for kmemleak, which can name their functions then.

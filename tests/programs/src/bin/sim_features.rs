@@ -360,7 +360,7 @@ fn long_queues() {
 
 fn queue_sizes_that_make_no_sense() {
     need_queue_size();
-    for size in ["0", "3", "65536", "4294967295"] {
+    for size in sys::few(["0", "3", "65536", "4294967295"], 1) {
         case(size, || {
             sim::load(&[("queue_size", size)]);
             let out = sys::sh("modprobe vdpa_sim_net");

@@ -398,7 +398,7 @@ fn limit_of_entries_in_whole_maps() {
 }
 
 fn limits_that_make_no_sense() {
-    for limit in ["1", "0", "-1", "-2147483648"] {
+    for limit in sys::few(["1", "0", "-1", "-2147483648"], 2) {
         case(format!("max_iotlb_entries={limit}"), || {
             sim::load(&[("max_iotlb_entries", limit)]);
             // The module is free to say so at once.
