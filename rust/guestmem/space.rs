@@ -136,17 +136,39 @@ impl AddressSpace {
         self.id.store(MapId::new().get(), Relaxed);
     }
 
-    /// Replaces what is mapped; nothing is accessed any more then that was there before.
+    /// Replaces what is mapped; nothing is accessed any more then that is not in `iotlb`.
     ///
-    /// Fails with `ENOSPC` above the limit, `EINVAL` for what overlaps, or `ENOMEM`; then nothing is
-    /// mapped.
+    /// Fails with `ENOSPC` above the limit, `EINVAL` for what overlaps, or `ENOMEM`; then what was
+    /// mapped before in the same way stays, as far as there is memory to find that out: a device that
+    /// is running needs it, and the bus driver may take a moment to tell of the old state again.
     pub fn set_map(&self, iotlb: &Iotlb) -> Result {
         let (runs, result) = match self.collect(iotlb).and_then(Runs::new) {
             Ok(runs) => (runs, Ok(())),
-            Err(error) => (Runs::NONE, Err(error)),
+            Err(error) => (self.unchanged(iotlb).unwrap_or(Runs::NONE), Err(error)),
         };
         drop(self.replace(runs));
         result
+    }
+
+    /// The runs that are entries of `iotlb`, too. Changes of an address space come one after the other,
+    /// so that these still are its runs when they replace it.
+    fn unchanged(&self, iotlb: &Iotlb) -> Result<Runs> {
+        let old = self.runs.read();
+        let old = old.as_slice();
+        let mut kept = KVVec::with_capacity(old.len(), GFP_KERNEL)?;
+        for entry in iotlb.sorted() {
+            let run = run(
+                entry.first(),
+                entry.last(),
+                entry.address(),
+                entry.permissions(),
+            );
+            let at = old.partition_point(|old| old.first < run.first);
+            if old.get(at) == Some(&run) && kept.last() != Some(&run) {
+                kept.push(run, GFP_KERNEL)?;
+            }
+        }
+        Runs::new(kept)
     }
 
     fn collect(&self, iotlb: &Iotlb) -> Result<KVVec<Run>> {
