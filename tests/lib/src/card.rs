@@ -248,6 +248,8 @@ impl Host {
     #[track_caller]
     fn pings(&self, to: &Host, size: usize, patience: u32) -> usize {
         let to = to.v4;
+        // An address that was asked for in vain may still be taken for one that nobody has.
+        self.network.sh("ip neigh flush all").expect_ok();
         let line = format!("ping -n -c 3 -i 0.1 -W {patience} -M do -s {size} {to}");
         let out = self.network.sh(&line);
         let counts = out.out.lines().find_map(|l| l.split_once(" received"));

@@ -42,7 +42,8 @@ fn check_may_look(v: &mut Vdpa) {
     case("may look at management devices", || {
         let msg = v.msg(CMD_MGMTDEV_GET).attr_str(MGMT_NAME, "m0");
         assert_eq!(v.request(&msg).one().need(MGMT_NAME).str(), "m0");
-        assert_eq!(v.dump(CMD_MGMTDEV_GET).len(), 1);
+        let all = v.dump(CMD_MGMTDEV_GET);
+        assert!(all.iter().any(|m| m.need(MGMT_NAME).str() == "m0"));
     });
     case("may look at devices", || {
         assert_eq!(v.get("d0").need(DEV_NAME).str(), "d0");
