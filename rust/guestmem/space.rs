@@ -39,7 +39,8 @@ use kext::{
     mm::MmSwitch,
     rwsem::{
         new_rwsem,
-        RwSemaphore, //
+        RwSemaphore,
+        WriteGuard, //
     },
 };
 use vdpa::{
@@ -142,33 +143,17 @@ impl AddressSpace {
     /// mapped before in the same way stays, as far as there is memory to find that out: a device that
     /// is running needs it, and the bus driver may take a moment to tell of the old state again.
     pub fn set_map(&self, iotlb: &Iotlb) -> Result {
-        let (runs, result) = match self.collect(iotlb).and_then(Runs::new) {
+        let new = self.collect(iotlb).and_then(Runs::new);
+        let guard = self.runs.write();
+        let (runs, result) = match new {
             Ok(runs) => (runs, Ok(())),
-            Err(error) => (self.unchanged(iotlb).unwrap_or(Runs::NONE), Err(error)),
+            Err(error) => (
+                unchanged(guard.as_slice(), iotlb).unwrap_or(Runs::NONE),
+                Err(error),
+            ),
         };
-        drop(self.replace(runs));
+        self.replace(guard, runs);
         result
-    }
-
-    /// The runs that are entries of `iotlb`, too. Changes of an address space come one after the other,
-    /// so that these still are its runs when they replace it.
-    fn unchanged(&self, iotlb: &Iotlb) -> Result<Runs> {
-        let old = self.runs.read();
-        let old = old.as_slice();
-        let mut kept = KVVec::with_capacity(old.len(), GFP_KERNEL)?;
-        for entry in iotlb.sorted() {
-            let run = run(
-                entry.first(),
-                entry.last(),
-                entry.address(),
-                entry.permissions(),
-            );
-            let at = old.partition_point(|old| old.first < run.first);
-            if old.get(at) == Some(&run) && kept.last() != Some(&run) {
-                kept.push(run, GFP_KERNEL)?;
-            }
-        }
-        Runs::new(kept)
     }
 
     fn collect(&self, iotlb: &Iotlb) -> Result<KVVec<Run>> {
@@ -178,15 +163,7 @@ impl AddressSpace {
         }
         let mut runs = KVVec::with_capacity(count, GFP_KERNEL)?;
         for entry in iotlb.sorted() {
-            runs.push(
-                run(
-                    entry.first(),
-                    entry.last(),
-                    entry.address(),
-                    entry.permissions(),
-                ),
-                GFP_KERNEL,
-            )?;
+            runs.push(run_of(&entry), GFP_KERNEL)?;
         }
         let overlap = |pair: &[Run]| match pair {
             [a, b] => a.last >= b.first,
@@ -198,16 +175,18 @@ impl AddressSpace {
         Ok(runs)
     }
 
-    fn replace(&self, runs: Runs) -> Runs {
-        let mut guard = self.runs.write();
+    /// What was mapped is freed with nothing locked.
+    fn replace(&self, mut guard: WriteGuard<'_, Runs>, runs: Runs) {
         self.changed();
-        core::mem::replace(&mut *guard, runs)
+        let old = core::mem::replace(&mut *guard, runs);
+        drop(guard);
+        drop(old);
     }
 
     /// Unmaps everything.
     pub fn clear(&self) {
         if !self.runs.read().as_slice().is_empty() {
-            drop(self.replace(Runs::NONE));
+            self.replace(self.runs.write(), Runs::NONE);
         }
     }
 
@@ -269,6 +248,19 @@ impl AddressSpace {
     }
 }
 
+/// The runs that are entries of `iotlb`, too.
+fn unchanged(runs: &[Run], iotlb: &Iotlb) -> Result<Runs> {
+    let mut kept = KVVec::with_capacity(runs.len(), GFP_KERNEL)?;
+    for entry in iotlb.sorted() {
+        let run = run_of(&entry);
+        let at = runs.partition_point(|old| old.first < run.first);
+        if runs.get(at) == Some(&run) && kept.last() != Some(&run) {
+            kept.push(run, GFP_KERNEL)?;
+        }
+    }
+    Runs::new(kept)
+}
+
 /// What is left of runs without the addresses from `first` to `last`.
 fn without(runs: &[Run], first: u64, last: u64) -> Result<KVVec<Run>> {
     let mut left = KVVec::with_capacity(runs.len().saturating_add(1), GFP_KERNEL)?;
@@ -299,6 +291,15 @@ fn without(runs: &[Run], first: u64, last: u64) -> Result<KVVec<Run>> {
         }
     }
     Ok(left)
+}
+
+fn run_of(entry: &vdpa::memory::Entry<'_>) -> Run {
+    run(
+        entry.first(),
+        entry.last(),
+        entry.address(),
+        entry.permissions(),
+    )
 }
 
 fn run(first: u64, last: u64, host: u64, permissions: Permissions) -> Run {
