@@ -114,7 +114,8 @@ impl<'a> ResultLine<'a> {
     }
 }
 
-fn word(ok: bool) -> &'static str {
+/// How a line with a result begins.
+pub fn word(ok: bool) -> &'static str {
     if ok {
         "ok"
     } else {
@@ -122,20 +123,19 @@ fn word(ok: bool) -> &'static str {
     }
 }
 
-enum Outcome {
+/// What came of a test.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
     Passed,
     Failed,
     Skipped(String),
 }
 
-fn run_one(test: fn()) -> Outcome {
+/// Runs a test, which may have cases, whatever it leaves behind.
+pub fn attempt(test: impl FnOnce()) -> Outcome {
     cases().count.store(0, SeqCst);
     cases().failed.store(0, SeqCst);
-    let result = panic::catch_unwind(|| {
-        sys::clean_state();
-        test();
-        sys::assert_clean();
-    });
+    let result = panic::catch_unwind(AssertUnwindSafe(test));
     let (count, failed) = (cases().count.load(SeqCst), cases().failed.load(SeqCst));
     if count > 0 {
         println!("    1..{count}");
@@ -159,8 +159,16 @@ fn describe(payload: &dyn Any) -> String {
         .unwrap_or("panic".into())
 }
 
-/// Failures go to the output as comments, with the values compared.
-fn install_hook() {
+fn run_one(test: impl FnOnce()) -> Outcome {
+    attempt(|| {
+        sys::clean_state();
+        test();
+        sys::assert_clean();
+    })
+}
+
+/// Has failures go to the output as comments, with the values compared.
+pub fn install_hook() {
     panic::set_hook(Box::new(|info| {
         if info.payload().is::<Skip>() {
             return;
@@ -180,7 +188,12 @@ pub fn mark(program: &str, test: &str) {
     let _ = fs::write("/dev/kmsg", format!("<6>{MARK}{program}: {test}\n"));
 }
 
-fn verdict(program: &str, name: &str, test: fn(), differences: &[Difference]) -> (bool, String) {
+fn verdict(
+    program: &str,
+    name: &str,
+    test: impl FnOnce(),
+    differences: &[Difference],
+) -> (bool, String) {
     let full = format!("{program}.{name}");
     let difference = differences
         .iter()
@@ -214,7 +227,7 @@ fn verdict(program: &str, name: &str, test: fn(), differences: &[Difference]) ->
 }
 
 /// Runs the tests named on the command line, or all.
-pub fn run(program: &str, tests: &[Test]) -> ExitCode {
+pub fn run<T: Fn()>(program: &str, tests: &[(&str, T)]) -> ExitCode {
     install_hook();
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let tests: Vec<_> = tests
@@ -225,7 +238,7 @@ pub fn run(program: &str, tests: &[Test]) -> ExitCode {
     let mut failed = tests.is_empty();
     println!("KTAP version 1\n1..{}", tests.len());
     for (i, (name, test)) in tests.iter().enumerate() {
-        let (ok, suffix) = verdict(program, name, *test, &differences);
+        let (ok, suffix) = verdict(program, name, test, &differences);
         failed |= !ok;
         println!("{} {} {name}{suffix}", word(ok), i + 1);
         let _ = std::io::stdout().flush();

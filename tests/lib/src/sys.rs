@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::errno::Errno;
@@ -223,21 +223,25 @@ pub fn driver_of(device: &str) -> Option<String> {
 /// What takes longer never happens. An emulated debug kernel on a busy machine is slow.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-static EXPECTED_TO_FAIL: AtomicBool = AtomicBool::new(false);
+/// [`patience`], in milliseconds.
+static LIMIT: AtomicU64 = AtomicU64::new(PATIENCE.as_secs() * 1000);
 
 /// Of a test that C is expected to fail: it need not wait long for what does not
 /// come there.
 pub fn expect_failure(expected: bool) {
-    EXPECTED_TO_FAIL.store(expected, Ordering::Relaxed);
+    let short = Duration::from_millis(500);
+    limit_patience(if expected { short } else { PATIENCE });
+}
+
+/// Says how long to wait for what should come.
+pub fn limit_patience(limit: Duration) {
+    let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    LIMIT.store(limit, Ordering::Relaxed);
 }
 
 /// How long to wait for what should come.
 pub fn patience() -> Duration {
-    if EXPECTED_TO_FAIL.load(Ordering::Relaxed) {
-        Duration::from_millis(500)
-    } else {
-        PATIENCE
-    }
+    Duration::from_millis(LIMIT.load(Ordering::Relaxed))
 }
 
 /// Waits for a condition.

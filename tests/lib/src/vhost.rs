@@ -11,7 +11,7 @@
 //! outside of an area is the only thing refused, by a panic.
 
 mod event;
-mod ioctl;
+pub mod ioctl;
 mod iotlb;
 mod memory;
 pub mod net;

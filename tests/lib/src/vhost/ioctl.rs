@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::mem::size_of;
 use std::os::fd::AsRawFd;
+use std::ptr;
 
 use crate::errno::Errno;
 
@@ -27,16 +28,27 @@ impl<T> Request<T> {
         }
     }
 
-    const fn get(nr: u64) -> Self {
+    /// One that the kernel answers.
+    pub const fn get(nr: u64) -> Self {
         Self::new(READ, nr, size_of::<T>())
     }
 
-    const fn set(nr: u64) -> Self {
+    /// One that tells the kernel.
+    pub const fn set(nr: u64) -> Self {
         Self::new(WRITE, nr, size_of::<T>())
     }
 
-    const fn change(nr: u64) -> Self {
+    /// One that tells the kernel, and is answered.
+    pub const fn change(nr: u64) -> Self {
         Self::new(READ | WRITE, nr, size_of::<T>())
+    }
+
+    /// The number that the kernel knows it by.
+    pub const fn number(self) -> u64
+    where
+        T: Copy,
+    {
+        self.number
     }
 }
 
@@ -73,6 +85,8 @@ unsafe impl Argument for VringState {}
 unsafe impl Argument for VringFile {}
 // SAFETY: As above.
 unsafe impl Argument for VringAddr {}
+// SAFETY: As above.
+unsafe impl Argument for MemoryTable {}
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,6 +121,14 @@ pub struct VringAddr {
     pub log: u64,
 }
 
+/// The part of `struct vhost_memory` before the regions.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemoryTable {
+    pub regions: u32,
+    pub padding: u32,
+}
+
 /// The part of `struct vhost_vdpa_config` before the bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,12 +140,18 @@ pub struct ConfigHeader {
 pub const GET_FEATURES: Request<u64> = Request::get(0x00);
 pub const SET_FEATURES: Request<u64> = Request::set(0x00);
 pub const SET_OWNER: Request<()> = Request::plain(0x01);
+pub const SET_MEM_TABLE: Request<MemoryTable> = Request::set(0x03);
+pub const SET_LOG_BASE: Request<u64> = Request::set(0x04);
+pub const SET_LOG_FD: Request<i32> = Request::set(0x07);
 pub const SET_VRING_NUM: Request<VringState> = Request::set(0x10);
 pub const SET_VRING_ADDR: Request<VringAddr> = Request::set(0x11);
 pub const SET_VRING_BASE: Request<VringState> = Request::set(0x12);
 pub const GET_VRING_BASE: Request<VringState> = Request::change(0x12);
 pub const SET_VRING_KICK: Request<VringFile> = Request::set(0x20);
 pub const SET_VRING_CALL: Request<VringFile> = Request::set(0x21);
+pub const SET_VRING_ERR: Request<VringFile> = Request::set(0x22);
+pub const SET_VRING_BUSYLOOP_TIMEOUT: Request<VringState> = Request::set(0x23);
+pub const GET_VRING_BUSYLOOP_TIMEOUT: Request<VringState> = Request::set(0x24);
 pub const SET_BACKEND_FEATURES: Request<u64> = Request::set(0x25);
 pub const GET_BACKEND_FEATURES: Request<u64> = Request::get(0x26);
 pub const GET_DEVICE_ID: Request<u32> = Request::get(0x70);
@@ -145,6 +173,18 @@ pub const GET_VRING_DESC_GROUP: Request<VringState> = Request::change(0x7f);
 pub const GET_VQS_COUNT: Request<u32> = Request::get(0x80);
 pub const GET_GROUP_NUM: Request<u32> = Request::get(0x81);
 pub const GET_VRING_SIZE: Request<VringState> = Request::change(0x82);
+pub const SET_FORK_FROM_OWNER: Request<u8> = Request::set(0x84);
+pub const GET_FORK_FROM_OWNER: Request<u8> = Request::get(0x85);
+
+/// An ioctl with a pointer that leads nowhere.
+pub fn ioctl_nowhere(file: &File, number: u64) -> Result<(), Errno> {
+    // SAFETY: Nothing is mapped at zero, so the kernel finds no argument.
+    let ret = unsafe { libc::ioctl(file.as_raw_fd(), number, ptr::null_mut::<u8>()) };
+    if ret < 0 {
+        return Err(Errno::last());
+    }
+    Ok(())
+}
 
 /// An ioctl whose argument goes both ways, as far as the request says.
 pub fn ioctl<T: Argument>(file: &File, request: Request<T>, mut argument: T) -> Result<T, Errno> {
@@ -200,5 +240,7 @@ mod tests {
         assert_eq!(GET_IOVA_RANGE.number, 0x8010_af78);
         assert_eq!(SUSPEND.number, 0xaf7d);
         assert_eq!(GET_VRING_SIZE.number, 0xc008_af82);
+        assert_eq!(GET_FORK_FROM_OWNER.number, 0x8001_af85);
+        assert_eq!(GET_VRING_BUSYLOOP_TIMEOUT.number, 0x4008_af24);
     }
 }

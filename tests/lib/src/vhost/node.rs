@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use crate::errno::Errno;
 use crate::sys;
@@ -86,6 +86,16 @@ impl Node {
     /// The same open node, for another thread.
     pub fn try_clone(&self) -> std::io::Result<Self> {
         Ok(Node(self.0.try_clone()?))
+    }
+
+    /// A request of the test's own.
+    pub fn ioctl<T: ioctl::Argument>(&self, request: ioctl::Request<T>, value: T) -> Result<T> {
+        ioctl(&self.0, request, value)
+    }
+
+    /// A request whose argument is not there.
+    pub fn ioctl_nowhere(&self, number: u64) -> Result<()> {
+        ioctl::ioctl_nowhere(&self.0, number)
     }
 
     fn get<T: ioctl::Argument + Default>(&self, request: ioctl::Request<T>) -> Result<T> {
@@ -284,5 +294,11 @@ impl Node {
         let result = body();
         self.iotlb(asid, Message::BatchEnd)?;
         result
+    }
+}
+
+impl AsRawFd for Node {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 }
