@@ -35,6 +35,12 @@ impl Traffic {
     /// The queue begins at `base`.
     #[track_caller]
     pub fn prepare(d: &Device, more: u64, base: u32) -> Self {
+        Self::prepare_in(d, more, base, 0)
+    }
+
+    /// The same with queues and memory in an address space.
+    #[track_caller]
+    pub fn prepare_in(d: &Device, more: u64, base: u32, asid: u32) -> Self {
         let own = match d.id {
             NET => feature::NET_MAC,
             BLOCK => 0,
@@ -43,7 +49,11 @@ impl Traffic {
         let features = d.basic_features() | (more | own) & d.features;
         let node = d.negotiated(features);
         let mut space = d.area(128 * PAGE);
-        assert_eq!(node.map(0, &space, Perm::Rw), Ok(()), "map");
+        for index in d.driver_queues().filter(|_| asid != 0) {
+            let group = node.vring_group(index).expect("VHOST_VDPA_GET_VRING_GROUP");
+            assert_eq!(node.set_group_asid(group, asid), Ok(()), "group {group}");
+        }
+        assert_eq!(node.map(asid, &space, Perm::Rw), Ok(()), "map");
         let options = |base| Options {
             base: Some(base),
             ..Options::of(features, d.queue_size.min(MOST))

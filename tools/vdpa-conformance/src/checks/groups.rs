@@ -2,11 +2,12 @@
 //! Groups of queues, and the address spaces that they use.
 
 use vdpa_test::ktap::{self, case};
-use vdpa_test::vhost::{backend, status, Area, Memory, Options, Perm, Queue, Ring, PAGE};
+use vdpa_test::vhost::{backend, status};
 use vdpa_test::Errno;
 
 use crate::check::checks;
 use crate::device::Device;
+use crate::traffic::Traffic;
 
 checks! {
     groups_and_spaces: "linux/vhost.h, VHOST_VDPA_GET_GROUP_NUM, VHOST_VDPA_GET_AS_NUM",
@@ -94,24 +95,16 @@ fn group_asid_while_running(d: &Device) {
     assert_eq!(node.status(), Ok(status::RUNNING));
 }
 
-/// All queues of the group of the first one, in the second address space.
 fn rings_in_another_space(d: &Device) {
     d.need_backend(backend::IOTLB_ASID, "VHOST_BACKEND_F_IOTLB_ASID");
     if d.spaces < 2 {
         ktap::skip("one address space");
     }
-    let node = d.negotiated(0);
-    let group = node.vring_group(0).expect("VHOST_VDPA_GET_VRING_GROUP");
-    assert_eq!(node.set_group_asid(group, 1), Ok(()));
-    let mut space = Area::whole(&Memory::memfd(16 * PAGE), d.iova());
-    assert_eq!(node.map(1, &space, Perm::Rw), Ok(()), "map");
-    let attach = |index| {
-        let ring = Ring::new(&mut space, Options::of(0, d.queue_size.min(16)));
-        Queue::attach(&node, index, ring)
-    };
-    let queues: Vec<_> = d.driver_queues().map(attach).collect();
-    assert_eq!(node.set_status(status::RUNNING), Ok(()));
-    queues.iter().for_each(|q| q.kick.signal());
-    std::thread::sleep(std::time::Duration::from_millis(20));
-    assert_eq!(node.status(), Ok(status::RUNNING));
+    let mut traffic = Traffic::prepare_in(d, 0, 0, 1);
+    traffic.run();
+    traffic.pass(3);
+    assert_eq!(traffic.node.status(), Ok(status::RUNNING));
+    drop(traffic);
+    // That goes with the device, too.
+    Traffic::start(d, 0).pass(1);
 }
