@@ -6,6 +6,7 @@
 //! programs can run one after the other in one VM.
 
 pub mod card;
+pub mod conformance;
 pub mod differences;
 pub mod errno;
 pub mod faults;

@@ -161,6 +161,8 @@ impl Device {
     }
 
     /// Sets up the queues of a device whose features are negotiated, and lets it run.
+    /// The memory of the rings goes with what is returned.
+    #[must_use]
     #[track_caller]
     pub fn run(&self, node: &Node) -> Vec<Queue> {
         let mut space = self.area(Self::RINGS);

@@ -93,7 +93,14 @@ mod tests {
 
     #[test]
     fn errors() {
-        for line in ["", "a b", "--only", "--only nothing a", "-x a", "--patience x a"] {
+        for line in [
+            "",
+            "a b",
+            "--only",
+            "--only nothing a",
+            "-x a",
+            "--patience x a",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

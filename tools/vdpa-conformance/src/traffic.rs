@@ -27,7 +27,7 @@ pub struct Traffic {
     /// The last byte of the chain, if the device says there whether it worked.
     status: Option<Area>,
     /// For what comes back.
-    _receive: Option<Queue>,
+    receive: Option<Queue>,
 }
 
 impl Traffic {
@@ -58,14 +58,19 @@ impl Traffic {
             base: Some(base),
             ..Options::of(features, d.queue_size.min(MOST))
         };
-        let start = if features & feature::RING_PACKED != 0 { 0x8000_8000 } else { 0 };
+        let start = if features & feature::RING_PACKED != 0 {
+            0x8000_8000
+        } else {
+            0
+        };
         let receive = (d.id == NET).then(|| {
-            let mut ring = Ring::new(&mut space, options(start));
-            for _ in 0..ring.size() {
+            let ring = Ring::new(&mut space, options(start));
+            let mut queue = Queue::attach(&node, net::RX, ring);
+            for _ in 0..queue.ring.size() {
                 let buffer = space.take(2048, 64).writable();
-                ring.add(&[buffer]).expect("room in the ring");
+                queue.ring.add(&[buffer]).expect("room in the ring");
             }
-            Queue::attach(&node, net::RX, ring)
+            queue
         });
         let index = if d.id == NET { net::TX } else { 0 };
         let ring = Ring::new(&mut space, options(start | base));
@@ -79,7 +84,7 @@ impl Traffic {
             queue,
             chain,
             status,
-            _receive: receive,
+            receive,
         }
     }
 
@@ -94,6 +99,8 @@ impl Traffic {
     #[track_caller]
     pub fn run(&self) {
         assert_eq!(self.node.set_status(status::RUNNING), Ok(()), "DRIVER_OK");
+        // Notifications begin now.
+        self.receive.iter().for_each(|q| q.kick.signal());
     }
 
     /// Makes a request available, without a notification.
@@ -150,7 +157,10 @@ fn packet(node: &Node, features: u64, space: &mut Area) -> Buffer {
 /// The reading of the first sector, and its status.
 fn request(space: &mut Area) -> (Vec<Buffer>, Option<Area>) {
     let (header, data, status) = (space.take(16, 8), space.take(SECTOR, 512), space.take(1, 1));
-    header.write(0, &[(blk::VIRTIO_BLK_T_IN as u32).to_le_bytes(), [0; 4]].concat());
+    header.write(
+        0,
+        &[(blk::VIRTIO_BLK_T_IN as u32).to_le_bytes(), [0; 4]].concat(),
+    );
     header.write(8, &[0; 8]);
     let chain = vec![header.readable(), data.writable(), status.writable()];
     (chain, Some(status))

@@ -50,7 +50,11 @@ impl Disk {
         let node = d.negotiated(features);
         let mut space = d.area(64 * PAGE);
         assert_eq!(node.map(0, &space, Perm::Rw), Ok(()), "map");
-        let indirect = if features & feature::INDIRECT_DESC != 0 { 8 } else { 0 };
+        let indirect = if features & feature::INDIRECT_DESC != 0 {
+            8
+        } else {
+            0
+        };
         let options = Options {
             indirect,
             ..Options::of(features, d.queue_size.min(MOST))
@@ -71,7 +75,8 @@ impl Disk {
     /// Gives the device a request that writes to these areas.
     fn give(&mut self, kind: u32, sector: u64, data: &[Area]) {
         let words = [kind.to_le_bytes(), [0; 4]].concat();
-        self.header.write(0, &[words, sector.to_le_bytes().to_vec()].concat());
+        self.header
+            .write(0, &[words, sector.to_le_bytes().to_vec()].concat());
         self.status.write(0, &[0xff]);
         let mut chain = vec![self.header.readable()];
         chain.extend(data.iter().map(Area::writable));
@@ -184,7 +189,11 @@ fn block_many(d: &Device) {
 }
 
 fn block_indirect(d: &Device) {
-    many(Disk::start(d, feature::INDIRECT_DESC, "VIRTIO_F_INDIRECT_DESC"));
+    many(Disk::start(
+        d,
+        feature::INDIRECT_DESC,
+        "VIRTIO_F_INDIRECT_DESC",
+    ));
 }
 
 fn block_event_idx(d: &Device) {
@@ -206,7 +215,11 @@ fn must_not_write(d: &Device, prepare: impl FnOnce(&Node, &Area)) {
     prepare(&disk.node, &other);
     disk.give(IN, 0, &[other.part(0, SECTOR)]);
     std::thread::sleep(std::time::Duration::from_millis(100));
-    let touched = other.read(0, PAGE).iter().filter(|b| **b != UNTOUCHED).count();
+    let touched = other
+        .read(0, PAGE)
+        .iter()
+        .filter(|b| **b != UNTOUCHED)
+        .count();
     assert_eq!(touched, 0, "bytes were written");
     let status = disk.status.read(0, 1)[0];
     assert_ne!(status, OK, "it says that it wrote");

@@ -45,7 +45,13 @@ const OF_QUEUES: [(&str, Request<VringFile>); 3] = [
 fn eventfds(d: &Device) {
     let node = d.negotiated(0);
     let (first, second) = (EventFd::new(), EventFd::new());
-    let fds = [first.as_raw_fd(), second.as_raw_fd(), -1, -1, first.as_raw_fd()];
+    let fds = [
+        first.as_raw_fd(),
+        second.as_raw_fd(),
+        -1,
+        -1,
+        first.as_raw_fd(),
+    ];
     for (name, request) in OF_QUEUES {
         case(name, || {
             for index in d.all_queues() {
@@ -102,7 +108,9 @@ fn kick_replaced(d: &Device) {
     let mut traffic = Traffic::start(d, 0);
     traffic.pass(1);
     let kick = EventFd::new();
-    let set = traffic.node.set_vring_kick(traffic.queue.index, Some(&kick));
+    let set = traffic
+        .node
+        .set_vring_kick(traffic.queue.index, Some(&kick));
     assert_eq!(set, Ok(()));
     traffic.add();
     traffic.queue.kick.signal();
@@ -121,7 +129,9 @@ fn kick_taken_back(d: &Device) {
     traffic.add();
     old.signal();
     assert!(traffic.is_idle(), "without an eventfd");
-    let set = traffic.node.set_vring_kick(index, Some(&traffic.queue.kick));
+    let set = traffic
+        .node
+        .set_vring_kick(index, Some(&traffic.queue.kick));
     assert_eq!(set, Ok(()));
     traffic.queue.kick.signal();
     traffic.finish();
@@ -171,7 +181,9 @@ fn call_taken_back(d: &Device) {
     assert_eq!(traffic.node.set_vring_call(index, None), Ok(()));
     traffic.pass(3);
     assert_eq!(traffic.queue.call.count(), 0, "taken back");
-    let set = traffic.node.set_vring_call(index, Some(&traffic.queue.call));
+    let set = traffic
+        .node
+        .set_vring_call(index, Some(&traffic.queue.call));
     assert_eq!(set, Ok(()));
     traffic.pass(1);
 }

@@ -32,8 +32,14 @@ checks! {
 
 /// A feature of a network device, and those of which it requires one.
 const NET_REQUIRES: [(u32, &[u32]); 15] = [
-    (net::VIRTIO_NET_F_GUEST_TSO4, &[net::VIRTIO_NET_F_GUEST_CSUM]),
-    (net::VIRTIO_NET_F_GUEST_TSO6, &[net::VIRTIO_NET_F_GUEST_CSUM]),
+    (
+        net::VIRTIO_NET_F_GUEST_TSO4,
+        &[net::VIRTIO_NET_F_GUEST_CSUM],
+    ),
+    (
+        net::VIRTIO_NET_F_GUEST_TSO6,
+        &[net::VIRTIO_NET_F_GUEST_CSUM],
+    ),
     (
         net::VIRTIO_NET_F_GUEST_ECN,
         &[net::VIRTIO_NET_F_GUEST_TSO4, net::VIRTIO_NET_F_GUEST_TSO6],
@@ -48,9 +54,15 @@ const NET_REQUIRES: [(u32, &[u32]); 15] = [
     (net::VIRTIO_NET_F_HOST_UFO, &[net::VIRTIO_NET_F_CSUM]),
     (net::VIRTIO_NET_F_CTRL_RX, &[net::VIRTIO_NET_F_CTRL_VQ]),
     (net::VIRTIO_NET_F_CTRL_VLAN, &[net::VIRTIO_NET_F_CTRL_VQ]),
-    (net::VIRTIO_NET_F_GUEST_ANNOUNCE, &[net::VIRTIO_NET_F_CTRL_VQ]),
+    (
+        net::VIRTIO_NET_F_GUEST_ANNOUNCE,
+        &[net::VIRTIO_NET_F_CTRL_VQ],
+    ),
     (net::VIRTIO_NET_F_MQ, &[net::VIRTIO_NET_F_CTRL_VQ]),
-    (net::VIRTIO_NET_F_CTRL_MAC_ADDR, &[net::VIRTIO_NET_F_CTRL_VQ]),
+    (
+        net::VIRTIO_NET_F_CTRL_MAC_ADDR,
+        &[net::VIRTIO_NET_F_CTRL_VQ],
+    ),
     (net::VIRTIO_NET_F_RSS, &[net::VIRTIO_NET_F_CTRL_VQ]),
     (
         net::VIRTIO_NET_F_RSC_EXT,
@@ -96,7 +108,7 @@ fn features_accepted(d: &Device) {
 fn features_offered_always(d: &Device) {
     let node = d.negotiated(0);
     assert_eq!(node.features(), Ok(d.features), "when negotiated");
-    d.run(&node);
+    let _queues = d.run(&node);
     assert_eq!(node.features(), Ok(d.features), "when it runs");
     assert_eq!(node.reset(), Ok(()));
     assert_eq!(node.features(), Ok(d.features), "after a reset");
@@ -108,7 +120,7 @@ fn features_are_final(d: &Device) {
         assert_eq!(node.set_features(features), Err(Errno::EBUSY));
     }
     assert_eq!(node.ioctl_nowhere(0x4008_af00), Err(Errno::EBUSY));
-    d.run(&node);
+    let _queues = d.run(&node);
     let again = node.set_features(d.basic_features());
     assert_eq!(again, Err(Errno::EBUSY), "when it runs");
 }

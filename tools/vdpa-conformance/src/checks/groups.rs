@@ -52,7 +52,10 @@ fn descriptor_group(d: &Device) {
         if d.backend & backend::DESC_ASID == 0 {
             assert_eq!(group, Err(Errno::EOPNOTSUPP), "queue {index}");
         } else {
-            assert!(group.is_ok_and(|g| g < d.groups), "queue {index}: {group:?}");
+            assert!(
+                group.is_ok_and(|g| g < d.groups),
+                "queue {index}: {group:?}"
+            );
         }
     }
 }

@@ -52,7 +52,12 @@ pub fn is_mapped(node: &Node, asid: u32, area: &Area) -> bool {
 }
 
 fn map(node: &Node, area: &Area) {
-    assert_eq!(node.map(0, area, Perm::Rw), Ok(()), "map {:#x}", area.iova());
+    assert_eq!(
+        node.map(0, area, Perm::Rw),
+        Ok(()),
+        "map {:#x}",
+        area.iova()
+    );
 }
 
 fn unmap(node: &Node, iova: u64, size: u64) {
@@ -208,9 +213,11 @@ fn unmap_everything(d: &Device) {
 fn unmap_nothing(d: &Device) {
     let (node, area) = pages(d);
     map(&node, &some(&area, 0, 1));
-    let free = some(&area, 1, 15);
+    map(&node, &some(&area, 15, 1));
+    let free = some(&area, 1, 14);
     unmap(&node, free.iova(), free.len() as u64);
-    assert!(is_mapped(&node, 0, &some(&area, 0, 1)), "its neighbour");
+    assert!(is_mapped(&node, 0, &some(&area, 0, 1)), "what is before");
+    assert!(is_mapped(&node, 0, &some(&area, 15, 1)), "what is after");
 }
 
 fn unmap_of_no_length(d: &Device) {
@@ -262,6 +269,10 @@ fn batch(d: &Device) {
     }
     // One without messages.
     assert_eq!(node.batch(0, || Ok(())), Ok(()));
+    if d.spaces > 1 {
+        let other = node.map(1, &area, Perm::Rw);
+        assert_eq!(other, Ok(()), "another space, when the batch has ended");
+    }
 }
 
 fn batch_of_another_space(d: &Device) {

@@ -91,7 +91,11 @@ fn map_nothing(d: &Device) {
     let (node, area) = pages(d);
     let message = Raw::of(&area);
     for iova in [area.iova(), 0] {
-        let message = Raw { iova, size: 0, ..message };
+        let message = Raw {
+            iova,
+            size: 0,
+            ..message
+        };
         assert_eq!(message.write(&node), Err(Errno::EINVAL), "at {iova:#x}");
     }
     assert!(!is_mapped(&node, 0, &area));
@@ -108,7 +112,15 @@ fn map_beyond_the_end(d: &Device) {
         (page, 0u64.wrapping_sub(page) + 1),
     ] {
         case(format!("{size:#x} bytes from {iova:#x} on"), || {
-            refused(&node, &area, Raw { iova, size, ..message });
+            refused(
+                &node,
+                &area,
+                Raw {
+                    iova,
+                    size,
+                    ..message
+                },
+            );
         });
     }
 }
@@ -128,7 +140,15 @@ fn map_outside_of_the_range(d: &Device) {
         last.checked_add(1).map(|iova| (iova - page, 2 * page)),
     ];
     for (iova, size) in outside.into_iter().flatten() {
-        refused(&node, &area, Raw { iova, size, ..message });
+        refused(
+            &node,
+            &area,
+            Raw {
+                iova,
+                size,
+                ..message
+            },
+        );
     }
 }
 
@@ -137,7 +157,14 @@ fn map_with_bad_permission(d: &Device) {
     for perm in [0, 4, 7, 0xff] {
         case(format!("{perm}"), || {
             let (node, area) = (&node, &area);
-            refused(node, area, Raw { perm, ..Raw::of(area) });
+            refused(
+                node,
+                area,
+                Raw {
+                    perm,
+                    ..Raw::of(area)
+                },
+            );
         });
         // For the next one.
         let _ = node.unmap(0, area.iova(), area.len() as u64);
@@ -156,7 +183,11 @@ fn map_what_is_not_there(d: &Device) {
         ("the end of all addresses", 0u64.wrapping_sub(page), page),
     ] {
         case(what, || {
-            let message = Raw { uaddr, size, ..Raw::of(&area) };
+            let message = Raw {
+                uaddr,
+                size,
+                ..Raw::of(&area)
+            };
             let result = message.write(&node);
             let part = some(&area, 0, 1);
             let mapped = is_mapped(&node, 0, &part);
@@ -176,7 +207,14 @@ fn bad_space(d: &Device) {
     };
     for asid in [d.spaces, u32::MAX] {
         case(format!("space {asid}"), || {
-            refused(&node, &area, Raw { asid, ..Raw::of(&area) });
+            refused(
+                &node,
+                &area,
+                Raw {
+                    asid,
+                    ..Raw::of(&area)
+                },
+            );
             for message in [invalidate, Message::BatchBegin, Message::BatchEnd] {
                 let result = node.iotlb(asid, message);
                 assert!(result.is_err(), "{message:?}: {result:?}");
@@ -189,7 +227,14 @@ fn bad_type(d: &Device) {
     let (node, area) = pages(d);
     for kind in [0, 1, 4, 7, 0xff] {
         case(format!("{kind}"), || {
-            refused(&node, &area, Raw { kind, ..Raw::of(&area) });
+            refused(
+                &node,
+                &area,
+                Raw {
+                    kind,
+                    ..Raw::of(&area)
+                },
+            );
         });
     }
 }
@@ -197,7 +242,10 @@ fn bad_type(d: &Device) {
 fn bad_version(d: &Device) {
     let (node, area) = pages(d);
     for version in [0, 3, u32::MAX] {
-        let message = Raw { version, ..Raw::of(&area) };
+        let message = Raw {
+            version,
+            ..Raw::of(&area)
+        };
         assert_eq!(message.write(&node), Err(Errno::EINVAL), "{version}");
     }
     assert!(!is_mapped(&node, 0, &area));
@@ -255,11 +303,18 @@ fn errors_of_messages(d: &Device) {
     let spaces = d.backend & backend::IOTLB_ASID != 0;
     for (what, message, error) in [
         ("an overlap", good, Errno::EEXIST),
-        ("a range that wraps around", Raw { iova: wrap, ..good }, Errno::EINVAL),
+        (
+            "a range that wraps around",
+            Raw { iova: wrap, ..good },
+            Errno::EINVAL,
+        ),
         ("a bad type", Raw { kind: 7, ..good }, Errno::EINVAL),
         (
             "a space that is not there",
-            Raw { asid: d.spaces, ..good },
+            Raw {
+                asid: d.spaces,
+                ..good
+            },
             if spaces { Errno::EINVAL } else { Errno::EEXIST },
         ),
     ] {

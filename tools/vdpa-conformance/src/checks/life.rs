@@ -176,5 +176,8 @@ fn killed_owner(d: &Device) {
     assert_eq!(node.set_owner(), Ok(()));
     let backend = backend::USUAL & d.backend;
     assert_eq!(node.set_backend_features(backend), Ok(()));
-    assert!(!is_mapped(&node, 0, &d.area(PAGE)), "what the child had mapped");
+    assert!(
+        !is_mapped(&node, 0, &d.area(PAGE)),
+        "what the child had mapped"
+    );
 }

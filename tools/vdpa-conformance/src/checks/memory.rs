@@ -40,7 +40,10 @@ fn private_memory(d: &Device) {
 fn memory_of_several_kinds(d: &Device) {
     let node = d.for_maps();
     let area = d.area(4 * PAGE);
-    let (middle, flags) = (area.uaddr() + 2 * PAGE as u64, libc::MAP_SHARED | libc::MAP_FIXED);
+    let (middle, flags) = (
+        area.uaddr() + 2 * PAGE as u64,
+        libc::MAP_SHARED | libc::MAP_FIXED,
+    );
     // SAFETY: The name is a C string that lives across the call.
     let fd = unsafe { libc::memfd_create(c"second".as_ptr(), libc::MFD_CLOEXEC) };
     assert!(fd >= 0, "memfd: {:?}", Errno::last());

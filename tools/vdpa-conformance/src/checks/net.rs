@@ -241,7 +241,11 @@ fn maps_in_pieces(d: &Device, in_a_batch: bool) {
             }
             Ok(())
         };
-        let result = if in_a_batch { node.batch(0, map) } else { map() };
+        let result = if in_a_batch {
+            node.batch(0, map)
+        } else {
+            map()
+        };
         assert_eq!(result, Ok(()), "map");
     });
     pass(&mut net, 50);

@@ -42,7 +42,7 @@ fn status_steps(d: &Device) {
         assert_eq!(node.set_status(step), Ok(()), "{step:#x}");
         assert_eq!(node.status(), Ok(step));
     }
-    d.run(&node);
+    let _queues = d.run(&node);
     assert_eq!(node.status(), Ok(status::RUNNING));
 }
 
@@ -86,7 +86,7 @@ fn reset_and_run_again(d: &Device) {
         assert_eq!(node.set_features(d.basic_features()), Ok(()));
         assert_eq!(node.set_status(status::NEGOTIATED), Ok(()));
         assert_eq!(node.unmap(0, d.iova(), Device::RINGS as u64), Ok(()));
-        d.run(&node);
+        let _queues = d.run(&node);
         assert_eq!(node.status(), Ok(status::RUNNING), "round {n}");
     }
 }

@@ -170,10 +170,34 @@ fn vring_addr_alignment(d: &Device) {
     let node = at_queues(d);
     let good = address(d);
     let bad = [
-        ("available ring + 1", VringAddr { avail: good.avail + 1, ..good }),
-        ("used ring + 1", VringAddr { used: good.used + 1, ..good }),
-        ("used ring + 2", VringAddr { used: good.used + 2, ..good }),
-        ("log + 2", VringAddr { log: good.log + 2, ..good }),
+        (
+            "available ring + 1",
+            VringAddr {
+                avail: good.avail + 1,
+                ..good
+            },
+        ),
+        (
+            "used ring + 1",
+            VringAddr {
+                used: good.used + 1,
+                ..good
+            },
+        ),
+        (
+            "used ring + 2",
+            VringAddr {
+                used: good.used + 2,
+                ..good
+            },
+        ),
+        (
+            "log + 2",
+            VringAddr {
+                log: good.log + 2,
+                ..good
+            },
+        ),
     ];
     for (what, address) in bad {
         case(what, || {
