@@ -214,7 +214,8 @@ static u32 op_get_generation(struct vdpa_device *vdev)
 
 static struct vdpa_iova_range op_get_iova_range(struct vdpa_device *vdev)
 {
-	struct vdpa_iova_range range = { .first = 0, .last = U64_MAX };
+	const struct tp_shape *shape = &tp_dev(vdev)->shape;
+	struct vdpa_iova_range range = { .first = shape->iova_first, .last = shape->iova_last };
 
 	tp_record(vdev, "get_iova_range");
 	return range;

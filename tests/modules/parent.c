@@ -46,6 +46,7 @@ const struct tp_shape tp_default_shape = {
 	.num_max = 256,
 	.num_min = 2,
 	.config_size = TP_CONFIG_SIZE,
+	.iova_last = U64_MAX,
 	.features = BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM),
 	.ops = &tp_base_ops,
 };
@@ -113,6 +114,8 @@ int tp_shape_set(struct tp_shape *shape, const char *key, const char *value)
 	NUMBER(num_max);
 	NUMBER(num_min);
 	NUMBER(config_size);
+	NUMBER(iova_first);
+	NUMBER(iova_last);
 	NUMBER(features);
 	NUMBER(driver_features);
 	NUMBER(status);

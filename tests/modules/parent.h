@@ -18,6 +18,8 @@ struct tp_shape {
 	u16 num_max;
 	u16 num_min;
 	u32 config_size;
+	u64 iova_first;
+	u64 iova_last;
 	u64 features;
 	u64 driver_features;
 	u8 status;

@@ -32,7 +32,7 @@ pub enum Kind {
 const PHYSICAL: (&str, &str) = ("use_va", "N");
 const IN_PIECES: (&str, &str) = ("batch_mapping", "0");
 
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "network device",
         kind: Kind::Net,
@@ -82,6 +82,15 @@ pub const TARGETS: [Target; 9] = [
                 "without",
                 "suspend,resume,reset_map,get_vq_group,get_vq_size",
             ),
+        ],
+    },
+    Target {
+        name: "device with a range of addresses",
+        kind: Kind::Other,
+        parameters: &[
+            ("id", "26"),
+            ("iova_first", "0x10000"),
+            ("iova_last", "0xffffffffff"),
         ],
     },
 ];

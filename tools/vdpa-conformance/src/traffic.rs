@@ -157,10 +157,7 @@ fn packet(node: &Node, features: u64, space: &mut Area) -> Buffer {
 /// The reading of the first sector, and its status.
 fn request(space: &mut Area) -> (Vec<Buffer>, Option<Area>) {
     let (header, data, status) = (space.take(16, 8), space.take(SECTOR, 512), space.take(1, 1));
-    header.write(
-        0,
-        &[(blk::VIRTIO_BLK_T_IN as u32).to_le_bytes(), [0; 4]].concat(),
-    );
+    header.write(0, &[blk::VIRTIO_BLK_T_IN.to_le_bytes(), [0; 4]].concat());
     header.write(8, &[0; 8]);
     let chain = vec![header.readable(), data.writable(), status.writable()];
     (chain, Some(status))

@@ -114,7 +114,7 @@ fn config_out_of_reach(d: &Device) {
 fn number(node: &Node, at: u32, len: u32) -> u64 {
     let bytes = node.config(at, len).expect("VHOST_VDPA_GET_CONFIG");
     let shifted = bytes.iter().rev();
-    shifted.fold(0, |n, b| n << 8 | u64::from(*b))
+    shifted.fold(0, |n, b| (n << 8) | u64::from(*b))
 }
 
 fn config_of_a_network_device(d: &Device) {
