@@ -5,16 +5,20 @@
  */
 
 #include <linux/bottom_half.h>
+#include <linux/capability.h>
 #include <linux/cpumask.h>
 #include <linux/device.h>
+#include <linux/fs.h>
 #include <linux/idr.h>
 #include <linux/io.h>
 #include <linux/irqflags.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/semaphore.h>
 #include <linux/uaccess.h>
 #include <linux/vdpa.h>
@@ -175,4 +179,66 @@ bool rvdpa_helper_in_atomic_hardirq(void)
 bool rvdpa_helper_printk_ratelimit(void)
 {
 	return printk_ratelimit();
+}
+
+unsigned long rvdpa_helper_index_nospec(unsigned long index, unsigned long size)
+{
+	return array_index_nospec(index, size);
+}
+
+/* Counts pages as pinned by a process, unless that is more than its user may lock. */
+bool rvdpa_helper_charge_pinned(struct mm_struct *mm, unsigned long pages)
+{
+	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+
+	if (pages > LONG_MAX >> 1)
+		return false;
+	if (atomic64_add_return(pages, &mm->pinned_vm) > limit && !capable(CAP_IPC_LOCK)) {
+		atomic64_sub(pages, &mm->pinned_vm);
+		return false;
+	}
+	return true;
+}
+
+void rvdpa_helper_uncharge_pinned(struct mm_struct *mm, unsigned long pages)
+{
+	atomic64_sub(pages, &mm->pinned_vm);
+}
+
+struct cdev *rvdpa_helper_inode_cdev(const struct inode *inode)
+{
+	return inode->i_cdev;
+}
+
+unsigned long rvdpa_helper_vma_size(const struct vm_area_struct *vma)
+{
+	return vma->vm_end - vma->vm_start;
+}
+
+unsigned long rvdpa_helper_vma_flags(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags;
+}
+
+/* For registers of a device, which are neither cached nor read. */
+void rvdpa_helper_vma_set_device(struct vm_area_struct *vma)
+{
+	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+	vm_flags_mod(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP,
+		     VM_MAYREAD | VM_MAYEXEC);
+}
+
+struct vm_area_struct *rvdpa_helper_vmf_vma(const struct vm_fault *vmf)
+{
+	return vmf->vma;
+}
+
+vm_fault_t rvdpa_helper_vmf_insert_address(struct vm_fault *vmf, phys_addr_t address)
+{
+	return vmf_insert_pfn(vmf->vma, vmf->address & PAGE_MASK, PHYS_PFN(address));
+}
+
+bool rvdpa_helper_kiocb_nonblocking(const struct kiocb *iocb)
+{
+	return (iocb->ki_flags & IOCB_NOWAIT) || (iocb->ki_filp->f_flags & O_NONBLOCK);
 }

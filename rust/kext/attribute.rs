@@ -67,6 +67,11 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// How many bytes fit.
+    pub fn room(&self) -> usize {
+        self.free.len()
+    }
+
     /// What `write!` and `writeln!` call. Fails with `EFBIG` if the text does not fit any more.
     pub fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> Result {
         let written = fmt::Write::write_fmt(self, text);

@@ -30,6 +30,20 @@ impl BusType {
         Self(Opaque::new(bus))
     }
 
+    /// A bus of this name, and nothing else: a subsystem for devices that need no driver.
+    pub const fn named(name: &'static CStr) -> Self {
+        Self(Opaque::new(bindings::bus_type {
+            name: kernel::str::as_char_ptr_in_const_context(name),
+            ..pin_init::zeroed()
+        }))
+    }
+
+    /// The name.
+    pub fn name(&'static self) -> &'static CStr {
+        // SAFETY: By the promise made to `new`, or by `named`, it is a static string.
+        unsafe { CStr::from_char_ptr((*self.as_raw()).name) }
+    }
+
     /// The C structure.
     pub const fn as_raw(&self) -> *const bindings::bus_type {
         self.0.get()

@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kernel threads that work in the memory of a process.
+//! The memory of processes: kernel threads that work in it, and whose it is.
 //!
 //! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
-use core::cell::RefCell;
+use core::{
+    cell::RefCell,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
-    mm::MmWithUser,
+    current,
+    mm::{
+        virt::VmaRef,
+        Mm,
+        MmWithUser, //
+    },
+    page::PAGE_SIZE,
     prelude::*,
     sync::aref::ARef,
     types::NotThreadSafe, //
@@ -81,5 +90,60 @@ impl Drop for MmSwitch {
             // SAFETY: By the type invariants the thread uses it.
             unsafe { bindings::kthread_unuse_mm(old.as_raw()) };
         }
+    }
+}
+
+/// Whether `mm` is the memory of the current process.
+pub fn is_current(mm: &Mm) -> bool {
+    current!()
+        .mm()
+        .is_some_and(|current| current.as_raw() == mm.as_raw())
+}
+
+/// A reference to an open file.
+///
+/// # Invariants
+///
+/// Owns a reference to a valid file.
+pub struct FileRef(NonNull<bindings::file>);
+
+// SAFETY: Files may be used, and closed, by any thread.
+unsafe impl Send for FileRef {}
+// SAFETY: As above.
+unsafe impl Sync for FileRef {}
+
+impl FileRef {
+    /// The file that is mapped in an area, and the offset in it where the area begins.
+    pub fn of_area(area: &VmaRef) -> Option<(Self, u64)> {
+        // SAFETY: The area is valid, and locked against changes while it is borrowed.
+        let (file, page) = unsafe { ((*area.as_ptr()).vm_file, (*area.as_ptr()).vm_pgoff) };
+        let file = NonNull::new(file)?;
+        // SAFETY: An area keeps its file.
+        unsafe { bindings::get_file(file.as_ptr()) };
+        // CAST: A number of pages has 64 bits at most.
+        let offset = (page as u64).wrapping_mul(PAGE_SIZE as u64);
+        // INVARIANT: We just took a reference.
+        Some((Self(file), offset))
+    }
+
+    /// The C structure.
+    pub fn as_raw(&self) -> *mut bindings::file {
+        self.0.as_ptr()
+    }
+}
+
+impl Clone for FileRef {
+    fn clone(&self) -> Self {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::get_file(self.0.as_ptr()) };
+        // INVARIANT: We just took a reference.
+        Self(self.0)
+    }
+}
+
+impl Drop for FileRef {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants; this was the last use.
+        unsafe { bindings::fput(self.0.as_ptr()) };
     }
 }
