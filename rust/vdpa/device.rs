@@ -173,6 +173,21 @@ impl Device<device::Bound> {
         self.ops().suspend.is_some()
     }
 
+    /// Whether a suspended device can go on.
+    pub fn can_resume(&self) -> bool {
+        self.ops().resume.is_some()
+    }
+
+    /// Whether descriptor tables can be in groups of their own.
+    pub fn has_descriptor_groups(&self) -> bool {
+        self.ops().get_vq_desc_group.is_some()
+    }
+
+    /// Whether groups can be moved to other address spaces.
+    pub fn can_set_group_address_space(&self) -> bool {
+        self.ops().set_group_asid.is_some()
+    }
+
     /// Whether the device has statistics of its virtqueues.
     pub fn has_vendor_stats(&self) -> bool {
         self.ops().get_vendor_vq_stats.is_some()

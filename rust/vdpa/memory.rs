@@ -395,6 +395,17 @@ impl Device {
         !self.has_set_map() && !self.has_dma_map()
     }
 
+    /// The device that does DMA for a device behind the platform's IOMMU.
+    pub fn dma_device(&self) -> Option<&device::Device> {
+        // SAFETY: By the type invariants. What maps memory for kernel drivers does not change once the
+        // device is on the bus, and without operations for that it is a device, or null.
+        unsafe {
+            let raw = self.as_raw();
+            let dma_dev = (*raw).vmap.dma_dev;
+            ((*raw).map.is_null() && !dma_dev.is_null()).then(|| device::Device::from_raw(dma_dev))
+        }
+    }
+
     /// Whether the device can be bound to its owner's memory.
     pub fn has_bind_mm(&self) -> bool {
         self.ops().bind_mm.is_some()

@@ -26,8 +26,10 @@ use kernel::{
     },
     device::Bound,
     error::to_result,
+    page::PAGE_SIZE,
     prelude::*, //
 };
+use kext::chardev::DevicePage;
 use vdpa_bindings as bindings;
 
 pub use crate::queue_state::{
@@ -78,6 +80,16 @@ impl NotificationArea {
     pub const fn size(self) -> u64 {
         self.size
     }
+
+    /// The page that it is; nothing if it is not exactly one.
+    pub fn page(self) -> Option<DevicePage> {
+        let page = PAGE_SIZE as u64;
+        if self.size != page || self.address % page != 0 {
+            return None;
+        }
+        // SAFETY: By the promise made to `new`, or to the bus by a parent in C.
+        Some(unsafe { DevicePage::new(self.address) })
+    }
 }
 
 impl Device<Bound> {
@@ -98,6 +110,16 @@ impl Device<Bound> {
             set_vq_address(index, at.descriptors, at.driver, at.device),
             EOPNOTSUPP.to_errno()
         ))
+    }
+
+    /// Whether queues can be kicked with data.
+    pub fn takes_kick_data(&self) -> bool {
+        self.ops().kick_vq_with_data.is_some()
+    }
+
+    /// Whether the parent tells of memory by which queues can be kicked.
+    pub fn has_notification_areas(&self) -> bool {
+        self.ops().get_vq_notification.is_some()
     }
 
     /// Sets the number of entries of a queue.

@@ -28,6 +28,7 @@ pub mod device;
 mod device_config;
 pub mod driver;
 pub mod interrupts;
+pub mod loan;
 pub mod management;
 pub mod manager;
 pub mod memory;
@@ -39,6 +40,7 @@ pub mod queue;
 mod queue_state;
 pub mod registration;
 pub mod root_device;
+pub mod signals;
 pub mod stats;
 pub mod types;
 
@@ -51,6 +53,10 @@ pub use self::{
     device::Device,
     driver::Driver,
     interrupts::Interrupts,
+    loan::{
+        Lent,
+        Loan, //
+    },
     management::{
         DeviceConfig,
         ManagementDevice, //
@@ -76,6 +82,10 @@ pub use self::{
     queue::*,
     registration::Registration,
     root_device::RootDevice,
+    signals::{
+        SignalHook,
+        Signals, //
+    },
     stats::StatsWriter,
     types::*,
 };
