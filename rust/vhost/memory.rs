@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The address spaces of a device, and the messages that change them.
+
+use crate::{
+    source::{
+        to_pages,
+        Request, //
+    },
+    space::{
+        Space,
+        Style,
+        Totals, //
+    },
+};
+use core::mem;
+use kernel::{
+    device::Bound,
+    mm::Mm,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+};
+use kext::iommu::Domain;
+use vdpa::{
+    Asid,
+    Device,
+    IovaRange,
+    Loan,
+    Permissions, //
+};
+
+/// What to map: `size` bytes, at `iova` for the device and at `uaddr` for the owner.
+#[derive(Clone, Copy, Debug)]
+pub struct Update {
+    /// The first I/O virtual address.
+    pub iova: u64,
+    /// In bytes.
+    pub size: u64,
+    /// The address in the owner's memory.
+    pub uaddr: u64,
+    /// What the device may do.
+    pub permissions: Permissions,
+}
+
+/// What a device has of its owner's memory.
+///
+/// If it is dropped while the device is lent, the device is told that nothing is mapped any more.
+/// What a device does not let go of stays where it is for ever.
+pub struct Memory {
+    loan: Arc<Loan>,
+    range: IovaRange,
+    /// How many pieces can be mapped in an address space.
+    limit: usize,
+    /// The address space in which changes are collected.
+    batch: Option<Asid>,
+    // Dropped before what is mapped: it detaches the device.
+    style: Style,
+    spaces: KVec<KBox<Space>>,
+}
+
+impl Memory {
+    /// Makes ready to map memory, up to `limit` pieces in each address space. A device behind the
+    /// platform's IOMMU is attached to an address space of its own.
+    ///
+    /// Fails with `ENODEV` if `device` is not the one that is lent, `ENOTSUPP` if its accesses are not
+    /// coherent, or the IOMMU's error.
+    pub fn new(device: &Device<Bound>, loan: &Arc<Loan>, limit: usize) -> Result<Self> {
+        if !loan.is_of(device) {
+            return Err(ENODEV);
+        }
+        let style = if device.has_dma_map() {
+            Style::Pieces
+        } else if device.has_set_map() {
+            Style::Whole
+        } else {
+            Style::Iommu(Domain::attach(device.dma_device().ok_or(ENODEV)?)?)
+        };
+        let aperture = match &style {
+            Style::Iommu(domain) => domain.aperture(),
+            Style::Whole | Style::Pieces => None,
+        };
+        let range = device.iova_range().unwrap_or_else(|| {
+            let (first, last) = aperture.unwrap_or((0, u64::MAX));
+            IovaRange { first, last }
+        });
+        Ok(Self {
+            loan: loan.clone(),
+            range,
+            limit,
+            spaces: KVec::new(),
+            batch: None,
+            style,
+        })
+    }
+
+    /// The addresses that the device can reach.
+    pub fn range(&self) -> IovaRange {
+        self.range
+    }
+
+    /// Where a space is among the others. Fails with `EINVAL` if there is none, or if changes of
+    /// another one are being collected.
+    fn find(&self, asid: Asid) -> Result<usize> {
+        if self.batch.is_some_and(|batch| batch != asid) {
+            return Err(EINVAL);
+        }
+        self.spaces
+            .iter()
+            .position(|space| space.asid() == asid)
+            .ok_or(EINVAL)
+    }
+
+    /// As [`find`](Self::find), and makes the space if there is none. Fails with `EINVAL` if the device
+    /// has none of that number, or `ENOMEM`.
+    fn find_or_make(&mut self, device: &Device<Bound>, asid: Asid) -> Result<usize> {
+        if !self.loan.is_of(device) {
+            return Err(ENODEV);
+        }
+        if asid.get() >= device.address_space_count() || self.limit == 0 {
+            return Err(EINVAL);
+        }
+        if self.spaces.iter().all(|space| space.asid() != asid) {
+            let space = KBox::new(Space::new(asid, &self.style)?, GFP_KERNEL)?;
+            self.spaces.push(space, GFP_KERNEL)?;
+        }
+        self.find(asid)
+    }
+
+    /// Maps memory of the owner, who has to be the current process.
+    ///
+    /// Fails with `EINVAL` if the device cannot reach the addresses, or what is asked for makes no
+    /// sense, `EEXIST` if something is mapped there already, `ENOSPC` if the limit is reached,
+    /// `ENOMEM` if memory is short or may not be locked, `EFAULT` or `EINVAL` if there is no such
+    /// memory, `EOPNOTSUPP` if the device cannot use memory of that kind, or with the device's error.
+    pub fn update(
+        &mut self,
+        device: &Device<Bound>,
+        owner: &ARef<Mm>,
+        asid: Asid,
+        update: &Update,
+    ) -> Result {
+        let index = self.find_or_make(device, asid)?;
+        let last = update
+            .size
+            .checked_sub(1)
+            .and_then(|size| update.iova.checked_add(size))
+            .ok_or(EINVAL)?;
+        if update.iova < self.range.first || last > self.range.last {
+            return Err(EINVAL);
+        }
+        let mut request = Request {
+            first: update.iova,
+            last,
+            uaddr: update.uaddr,
+            permissions: update.permissions,
+        };
+        let by_pages = !device.uses_va();
+        if by_pages {
+            request = request.in_pages()?;
+        }
+        let space = self.spaces.get_mut(index).ok_or(EINVAL)?;
+        if space.overlap(request.first, request.last).is_some() {
+            return Err(EEXIST);
+        }
+        if space.count() >= self.limit {
+            return Err(ENOSPC);
+        }
+        let regions = if by_pages {
+            request.pin(owner)?
+        } else if device.has_bind_mm() {
+            request.share(owner)?
+        } else {
+            request.files(owner)?
+        };
+        if space.count().saturating_add(regions.len()) > self.limit {
+            return Err(ENOSPC);
+        }
+        space.insert(&self.style, device, regions, self.batch.is_some())
+    }
+
+    /// Unmaps `size` bytes from `iova` on, whatever of it is mapped.
+    ///
+    /// Fails with `EINVAL` if there is no such address space, or the range is empty or too long;
+    /// `ENOMEM` if a piece could not be split; or with the device's error.
+    pub fn invalidate(
+        &mut self,
+        device: &Device<Bound>,
+        asid: Asid,
+        iova: u64,
+        size: u64,
+    ) -> Result {
+        if !self.loan.is_of(device) {
+            return Err(ENODEV);
+        }
+        let index = self.find(asid)?;
+        let last = size
+            .checked_sub(1)
+            .and_then(|size| iova.checked_add(size))
+            .ok_or(EINVAL)?;
+        let range = if device.uses_va() {
+            (iova, last)
+        } else {
+            to_pages(iova, last)
+        };
+        let space = self.spaces.get_mut(index).ok_or(EINVAL)?;
+        space.remove(&self.style, device, range, self.batch.is_some())
+    }
+
+    /// Collects changes of an address space from now on, if the device is told of the whole.
+    ///
+    /// Fails as [`update`](Self::update) if there is no such address space.
+    pub fn begin_batch(&mut self, device: &Device<Bound>, asid: Asid) -> Result {
+        self.find_or_make(device, asid)?;
+        self.batch = Some(asid);
+        Ok(())
+    }
+
+    /// Tells the device of what was collected.
+    ///
+    /// Fails with `EINVAL` if there is no such address space, or with the device's error.
+    pub fn end_batch(&mut self, device: &Device<Bound>, asid: Asid) -> Result {
+        if !self.loan.is_of(device) {
+            return Err(ENODEV);
+        }
+        let index = self.find(asid)?;
+        if self.batch.take().is_none() {
+            return Ok(());
+        }
+        let space = self.spaces.get_mut(index).ok_or(EINVAL)?;
+        space.publish(device)
+    }
+
+    /// Unmaps everything, of a device that was reset.
+    pub fn clear(&mut self, device: &Device<Bound>) {
+        if !self.loan.is_of(device) {
+            return;
+        }
+        self.batch = None;
+        for space in &mut self.spaces {
+            if space.clear(&self.style, device).is_err() {
+                dev_warn!(
+                    device,
+                    "address space {} does not clear\n",
+                    space.asid().get()
+                );
+            }
+        }
+        self.spaces.retain(|space| !space.is_empty());
+    }
+
+    /// The address spaces in use, with what is mapped in them.
+    pub fn totals(&self) -> impl Iterator<Item = (Asid, Totals)> + '_ {
+        self.spaces
+            .iter()
+            .map(|space| (space.asid(), space.totals()))
+    }
+
+    /// Calls `f` for each mapped piece of an address space, in order: first and last address, owner's
+    /// address, `VHOST_MAP_*`.
+    pub fn each_piece(&self, asid: Asid, f: impl FnMut(u64, u64, u64, u32) -> Result) -> Result {
+        match self.spaces.iter().find(|space| space.asid() == asid) {
+            Some(space) => space.each(f),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let loan = self.loan.clone();
+        if let Some(device) = loan.get() {
+            self.clear(&device);
+        }
+        // Without a domain, which takes everything away from the device.
+        if matches!(self.style, Style::Iommu(_)) {
+            return;
+        }
+        for space in mem::take(&mut self.spaces) {
+            if !space.is_empty() {
+                pr_warn!("{}: memory stays pinned\n", self.loan.name());
+                mem::forget(space);
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From what user space asks to be mapped to regions, by the kind of addresses that a device uses.
+
+use crate::region::{
+    Backing,
+    MapFile,
+    Region, //
+};
+use kernel::{
+    current,
+    mm::{
+        virt,
+        Mm, //
+    },
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::aref::ARef, //
+};
+use kext::{
+    log::may_print,
+    mm::FileRef,
+    pin::{
+        Charge,
+        PinnedPages, //
+    },
+};
+use vdpa::Permissions;
+
+/// The regions to be mapped for one message.
+pub(crate) type Regions = KVec<KBox<Region>>;
+
+/// What is to be mapped: `first..=last` in the device's address space, `uaddr` in the owner's.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) uaddr: u64,
+    pub(crate) permissions: Permissions,
+}
+
+// CAST: The size of a page has far less than 64 bits.
+const PAGE_MASK: u64 = PAGE_SIZE as u64 - 1;
+
+/// The whole pages around these addresses.
+pub(crate) const fn to_pages(first: u64, last: u64) -> (u64, u64) {
+    (first & !PAGE_MASK, last | PAGE_MASK)
+}
+
+impl Request {
+    /// The same in whole pages. Fails with `EINVAL` if both addresses are not at the same place of
+    /// their page: the device would see other memory than was asked for.
+    pub(crate) fn in_pages(self) -> Result<Self> {
+        if (self.first ^ self.uaddr) & PAGE_MASK != 0 {
+            return Err(EINVAL);
+        }
+        let (first, last) = to_pages(self.first, self.last);
+        Ok(Self {
+            first,
+            last,
+            uaddr: self.uaddr & !PAGE_MASK,
+            ..self
+        })
+    }
+
+    fn region(&self, backing: Backing) -> Result<Regions> {
+        let mut regions = KVec::with_capacity(1, GFP_KERNEL)?;
+        let region = Region::new(
+            (self.first, self.last),
+            self.uaddr,
+            self.permissions,
+            backing,
+        )?;
+        regions.push(region, GFP_KERNEL)?;
+        Ok(regions)
+    }
+
+    /// For physical addresses: pins the pages. The request has to be one of whole pages.
+    pub(crate) fn pin(&self, owner: &ARef<Mm>) -> Result<Regions> {
+        let bytes = self.last.wrapping_sub(self.first).checked_add(1);
+        let bytes = usize::try_from(bytes.ok_or(EINVAL)?)?;
+        let count = bytes / PAGE_SIZE;
+        let charge = Charge::new(owner, count).inspect_err(|_| {
+            if may_print() {
+                pr_warn!("{count} pages are more than the process may lock: RLIMIT_MEMLOCK\n");
+            }
+        })?;
+        let address = usize::try_from(self.uaddr)?;
+        let pages = PinnedPages::new(charge, address, self.permissions.can_write())?;
+        self.region(Backing::Pages(pages))
+    }
+
+    /// For a device that goes by its owner's address space: any memory that is there.
+    pub(crate) fn share(&self, owner: &ARef<Mm>) -> Result<Regions> {
+        self.each_area(owner, |_, _, _| Ok(()))?;
+        self.region(Backing::Owner)
+    }
+
+    /// For a device that maps files itself.
+    ///
+    /// Fails with `EOPNOTSUPP` if some of the memory is not that of a file that is shared.
+    pub(crate) fn files(&self, owner: &ARef<Mm>) -> Result<Regions> {
+        let mut regions = KVec::new();
+        self.each_area(owner, |area, offset, size| {
+            let uaddr = self.uaddr.wrapping_add(offset);
+            let first = self.first.wrapping_add(offset);
+            let last = first.wrapping_add(size.wrapping_sub(1));
+            let special = virt::flags::IO | virt::flags::PFNMAP;
+            if area.flags() & virt::flags::SHARED == 0 || area.flags() & special != 0 {
+                return Err(EOPNOTSUPP);
+            }
+            let (file, start) = FileRef::of_area(area).ok_or(EOPNOTSUPP)?;
+            let within = uaddr.wrapping_sub(u64::try_from(area.start())?);
+            let file = MapFile::new(file, start.wrapping_add(within))?;
+            let region = Region::new((first, last), uaddr, self.permissions, Backing::File(file))?;
+            Ok(regions.push(region, GFP_KERNEL)?)
+        })?;
+        Ok(regions)
+    }
+
+    /// Calls `f` for each area of the owner's memory: with the offset in the request where it begins,
+    /// and how much of the request is in it.
+    ///
+    /// Fails with `EPERM` if the owner is not the current process, or `EINVAL` if there is a hole.
+    fn each_area(
+        &self,
+        owner: &ARef<Mm>,
+        mut f: impl FnMut(&virt::VmaRef, u64, u64) -> Result,
+    ) -> Result {
+        let current = current!();
+        let mm = current
+            .mm()
+            .filter(|mm| mm.as_raw() == owner.as_raw())
+            .ok_or(EPERM)?;
+        let areas = mm.mmap_read_lock();
+        let end = self.last.wrapping_sub(self.first).checked_add(1);
+        let end = end.ok_or(EINVAL)?;
+        let mut offset = 0;
+        while offset < end {
+            let at = self.uaddr.checked_add(offset).ok_or(EINVAL)?;
+            let area = areas.vma_lookup(usize::try_from(at)?).ok_or(EINVAL)?;
+            let size = u64::try_from(area.end())?
+                .checked_sub(at)
+                .filter(|size| *size != 0)
+                .ok_or(EINVAL)?
+                .min(end.wrapping_sub(offset));
+            f(area, offset, size)?;
+            offset = offset.checked_add(size).ok_or(EINVAL)?;
+        }
+        Ok(())
+    }
+}
