@@ -22,6 +22,7 @@
 #include <uapi/linux/virtio_net.h>
 
 #include "vdpa_trace.h"
+#include "vhost_vdpa_trace.h"
 
 /* The layout as C has it, for layout.rs. */
 #define SIZE_OF(type) const size_t RUST_CONST_HELPER_SIZE_OF_##type = sizeof(struct type)

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Messages about the owner's memory: `struct vhost_msg` and `struct vhost_msg_v2`, which are written
+//! to the node, one or more at once.
+
+use crate::{
+    node::Shared,
+    session::Session,
+    trace, //
+};
+use kernel::{
+    device::Bound,
+    iov::IovIterSource,
+    prelude::*, //
+};
+use vdpa::{
+    Asid,
+    Device,
+    Loan,
+    Permissions, //
+};
+use vdpa_bindings as bindings;
+use vhost::Update;
+
+/// The size of both structures, with room for messages of other kinds.
+const SIZE: usize = size_of::<bindings::vhost_msg>();
+const _: () = assert!(SIZE == size_of::<bindings::vhost_msg_v2>());
+
+/// As much of them as a message about memory takes. A sole message may end here.
+const USED: usize = 40;
+
+/// A message, as it was read.
+struct Message {
+    /// Only in the second version, of which it is said whether it counts.
+    asid: Option<u32>,
+    iova: u64,
+    size: u64,
+    uaddr: u64,
+    permissions: u8,
+    kind: u8,
+}
+
+/// The nth field of `N` bytes.
+fn field<const N: usize>(bytes: &[u8; USED], n: usize) -> Option<[u8; N]> {
+    bytes.chunks_exact(N).nth(n)?.try_into().ok()
+}
+
+impl Message {
+    /// Fails with `EINVAL` if the version is not known.
+    fn parse(bytes: &[u8; USED]) -> Result<Self> {
+        let word = |n| field(bytes, n).map_or(0, u32::from_ne_bytes);
+        let long = |n| field(bytes, n).map_or(0, u64::from_ne_bytes);
+        let asid = match word(0) {
+            bindings::VHOST_IOTLB_MSG => None,
+            bindings::VHOST_IOTLB_MSG_V2 => Some(word(1)),
+            _ => return Err(EINVAL),
+        };
+        let [permissions, kind, ..] = long(4).to_ne_bytes();
+        Ok(Self {
+            asid,
+            iova: long(1),
+            size: long(2),
+            uaddr: long(3),
+            permissions,
+            kind,
+        })
+    }
+
+    /// Does what it says. Fails with `EPERM` unless the owner wrote it, `EINVAL` if it is not known,
+    /// or as [`vhost::Memory`].
+    fn handle(&self, loan: &Loan, device: &Device<Bound>, session: &mut Session) -> Result {
+        let kind = u32::from(self.kind);
+        if kind == bindings::VHOST_IOTLB_UPDATE && self.size == 0 {
+            return Err(EINVAL);
+        }
+        let owner = session.owner()?;
+        let asid = match self.asid {
+            Some(asid) if session.accepted(bindings::VHOST_BACKEND_F_IOTLB_ASID) => asid,
+            _ => 0,
+        };
+        let (asid, memory) = (Asid::new(asid), &mut session.memory);
+        match kind {
+            bindings::VHOST_IOTLB_UPDATE => {
+                let permissions = u32::from(self.permissions);
+                if permissions == 0 || permissions & !bindings::VHOST_ACCESS_RW != 0 {
+                    return Err(EINVAL);
+                }
+                let update = Update {
+                    iova: self.iova,
+                    size: self.size,
+                    uaddr: self.uaddr,
+                    permissions: Permissions::from_bits(permissions),
+                };
+                let result = memory.update(device, &owner, asid, &update);
+                trace::map(loan, asid, &update, &result);
+                result
+            }
+            bindings::VHOST_IOTLB_INVALIDATE => {
+                let result = memory.invalidate(device, asid, self.iova, self.size);
+                trace::unmap(loan, asid, self.iova, self.size, &result);
+                result
+            }
+            bindings::VHOST_IOTLB_BATCH_BEGIN => memory.begin_batch(device, asid),
+            bindings::VHOST_IOTLB_BATCH_END => memory.end_batch(device, asid),
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+/// `write()`: handles messages until there is no whole one left, or one fails; how many bytes they
+/// had. The error is that of the first one.
+pub(crate) fn write(shared: &Shared, from: &mut IovIterSource<'_>) -> Result<usize> {
+    let mut done = 0;
+    while done == 0 || from.len() >= SIZE {
+        match write_one(shared, from) {
+            Ok(()) => done += SIZE,
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+fn write_one(shared: &Shared, from: &mut IovIterSource<'_>) -> Result {
+    if from.len() < USED {
+        return Err(EINVAL);
+    }
+    let mut bytes = [0; USED];
+    if from.copy_from_iter(&mut bytes) != USED {
+        return Err(EFAULT);
+    }
+    from.advance(from.len().min(SIZE - USED));
+    let message = Message::parse(&bytes)?;
+    let device = shared.loan.get().ok_or(ENODEV)?;
+    let mut session = shared.session.lock();
+    message.handle(&shared.loan, &device, (*session).as_mut().ok_or(ENODEV)?)
+}
