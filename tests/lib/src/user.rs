@@ -81,13 +81,22 @@ pub fn become_nobody() {
 
 /// Root that lacks CAP_NET_ADMIN.
 pub fn drop_net_admin() {
+    drop_capability(12);
+}
+
+/// Root that lacks CAP_IPC_LOCK, so that the limit of locked memory holds.
+pub fn drop_ipc_lock() {
+    drop_capability(14);
+}
+
+fn drop_capability(number: u32) {
     let status = crate::sys::read("/proc/self/status");
     let field = status
         .lines()
         .find_map(|l| l.strip_prefix("CapEff:"))
         .unwrap();
     let mut caps = u64::from_str_radix(field.trim(), 16).unwrap();
-    caps &= !(1 << 12);
+    caps &= !(1 << number);
     #[repr(C)]
     struct Header(u32, i32);
     let header = Header(0x2008_0522, 0);

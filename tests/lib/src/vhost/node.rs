@@ -2,7 +2,7 @@
 //! An open `/dev/vhost-vdpa-N` and its ioctls.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 
 use crate::errno::Errno;
@@ -267,6 +267,40 @@ impl Node {
     /// Writes bytes, which should be a message; how many were taken.
     pub fn write(&self, bytes: &[u8]) -> Result<usize> {
         (&self.0).write(bytes).map_err(|e| Errno::from(&e))
+    }
+
+    /// Writes messages at once; how many bytes were taken.
+    pub fn write_all(&self, asid: u32, messages: &[Message]) -> Result<usize> {
+        let bytes: Vec<_> = messages.iter().flat_map(|m| m.v2(asid)).collect();
+        self.write(&bytes)
+    }
+
+    /// Reads what the device reports: types and numbers.
+    pub fn read_events(&self) -> Result<Vec<(u32, u32)>> {
+        let mut bytes = [0; 64];
+        let len = (&self.0).read(&mut bytes).map_err(|e| Errno::from(&e))?;
+        let word = |w: &[u8]| u32::from_ne_bytes(w.try_into().expect("four bytes"));
+        Ok(bytes[..len]
+            .chunks_exact(8)
+            .map(|r| (word(&r[..4]), word(&r[4..])))
+            .collect())
+    }
+
+    /// `POLL*` of what there is within so many milliseconds.
+    pub fn poll(&self, milliseconds: i32) -> i16 {
+        let mut poll = libc::pollfd {
+            fd: self.0.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: One entry, which lives across the call.
+        unsafe { libc::poll(&raw mut poll, 1, milliseconds) };
+        poll.revents
+    }
+
+    pub fn set_vring_err(&self, index: u32, error: Option<&EventFd>) -> Result<()> {
+        let fd = error.map_or(-1, AsRawFd::as_raw_fd);
+        self.set(ioctl::SET_VRING_ERR, ioctl::VringFile { index, fd })
     }
 
     pub fn iotlb(&self, asid: u32, message: Message) -> Result<()> {
