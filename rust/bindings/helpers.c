@@ -210,6 +210,11 @@ struct cdev *rvdpa_helper_inode_cdev(const struct inode *inode)
 	return inode->i_cdev;
 }
 
+const struct path *rvdpa_helper_path_of_file(const struct file *file)
+{
+	return &file->f_path;
+}
+
 unsigned long rvdpa_helper_vma_size(const struct vm_area_struct *vma)
 {
 	return vma->vm_end - vma->vm_start;

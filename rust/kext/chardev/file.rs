@@ -29,17 +29,27 @@ use kernel::{
 
 /// A file that is being opened.
 pub struct OpenFile<'a> {
-    inode: NonNull<bindings::inode>,
-    _lifetime: PhantomData<&'a bindings::inode>,
+    file: NonNull<bindings::file>,
+    _lifetime: PhantomData<&'a bindings::file>,
 }
 
 impl OpenFile<'_> {
     /// What is mapped of the node, by whomever.
     pub fn mappings(&self) -> Mappings {
-        // SAFETY: The inode is valid while the file is being opened.
-        unsafe { bindings::ihold(self.inode.as_ptr()) };
-        // INVARIANT: We just took a reference.
-        Mappings(self.inode)
+        // SAFETY: The file is valid while it is being opened, and has an inode and a path.
+        unsafe {
+            let (mapping, path) = (
+                (*self.file.as_ptr()).f_mapping,
+                vdpa_bindings::path_of_file(self.file.as_ptr()),
+            );
+            bindings::path_get(path);
+            // INVARIANT: We just took a reference; the entry in the directory keeps the inode, which
+            // has the mapping.
+            Mappings {
+                path: *path,
+                mapping,
+            }
+        }
     }
 }
 
@@ -47,10 +57,14 @@ impl OpenFile<'_> {
 ///
 /// # Invariants
 ///
-/// Owns a reference to an inode.
-pub struct Mappings(NonNull<bindings::inode>);
+/// Owns a reference to a path, and so to the file system, which must not be unmounted while `mapping`
+/// is used: that of the inode which the path leads to.
+pub struct Mappings {
+    path: bindings::path,
+    mapping: *mut bindings::address_space,
+}
 
-// SAFETY: An inode may be used from any thread.
+// SAFETY: Paths and mappings may be used from any thread.
 unsafe impl Send for Mappings {}
 // SAFETY: As above.
 unsafe impl Sync for Mappings {}
@@ -60,23 +74,26 @@ impl Mappings {
     /// [`CharDevice::fault`].
     pub fn unmap_all(&self) {
         // SAFETY: By the type invariants.
-        unsafe { bindings::unmap_mapping_range((*self.0.as_ptr()).i_mapping, 0, 0, 1) };
+        unsafe { bindings::unmap_mapping_range(self.mapping, 0, 0, 1) };
     }
 }
 
 impl Clone for Mappings {
     fn clone(&self) -> Self {
         // SAFETY: By the type invariants.
-        unsafe { bindings::ihold(self.0.as_ptr()) };
+        unsafe { bindings::path_get(&self.path) };
         // INVARIANT: We just took a reference.
-        Self(self.0)
+        Self {
+            path: self.path,
+            mapping: self.mapping,
+        }
     }
 }
 
 impl Drop for Mappings {
     fn drop(&mut self) {
         // SAFETY: By the type invariants; this was the last use.
-        unsafe { bindings::iput(self.0.as_ptr()) };
+        unsafe { bindings::path_put(&self.path) };
     }
 }
 
@@ -220,7 +237,7 @@ impl<T: CharDevice> Table<T> {
             // SAFETY: By the safety requirements.
             let node = unsafe { Node::<T>::of_inode(inode) };
             let opened = node.open(&OpenFile {
-                inode: NonNull::new(inode).ok_or(ENODEV)?,
+                file: NonNull::new(file).ok_or(ENODEV)?,
                 _lifetime: PhantomData,
             })?;
             // SAFETY: `open` may store something there.
