@@ -73,6 +73,13 @@ pub trait Driver {
     fn unbind<'bound>(dev: &'bound Device<device::Core<'_>>, this: Pin<&Self::Data<'bound>>) {
         let _ = (dev, this);
     }
+
+    /// The machine goes down, or another kernel takes it over. Runs in process context with the
+    /// device's lock held; the bus resets the device afterwards. Whoever lets others at the device
+    /// stops them here.
+    fn shutdown<'bound>(dev: &'bound Device<device::Core<'_>>, this: Pin<&Self::Data<'bound>>) {
+        let _ = (dev, this);
+    }
 }
 
 impl Device<device::Core<'_>> {
@@ -130,6 +137,7 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
             (*raw).driver.name = name.as_char_ptr();
             (*raw).probe = Some(Self::probe_callback);
             (*raw).remove = Some(Self::remove_callback);
+            (*raw).driver.shutdown = Some(Self::shutdown_callback);
         }
         // SAFETY: The driver is complete, and by the safety requirements it stays in place until
         // `unregister`.
@@ -165,6 +173,18 @@ impl<T: Driver> Adapter<T> {
         let data = unsafe { dev.as_ref().drvdata_borrow::<T::Data<'_>>() };
 
         T::unbind(dev, data);
+    }
+
+    /// # Safety
+    ///
+    /// Called by the bus only, for the device that the driver is bound to, with its lock held.
+    unsafe extern "C" fn shutdown_callback(dev: *mut kernel::bindings::device) {
+        // SAFETY: By the safety requirements it is the device of a `struct vdpa_device`.
+        let dev = unsafe { Device::<device::CoreInternal<'_>>::from_device_raw(dev) };
+        // SAFETY: `probe_callback` succeeded, so it stored a `T::Data`.
+        let data = unsafe { dev.as_ref().drvdata_borrow::<T::Data<'_>>() };
+
+        T::shutdown(dev, data);
     }
 }
 
