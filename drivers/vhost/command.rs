@@ -20,7 +20,8 @@ use kernel::{
         _IOW,
         _IOWR, //
     },
-    prelude::*, //
+    prelude::*,
+    transmute::FromBytes, //
 };
 use kext::eventfd::EventFd;
 use vdpa::{
@@ -35,10 +36,14 @@ pub(crate) struct Call<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) device: &'a Device<Bound>,
     pub(crate) session: &'a mut Session,
-    pub(crate) argument: Argument,
+    pub(crate) argument: &'a mut Argument,
 }
 
 const MAGIC: u32 = bindings::VHOST_VIRTIO;
+
+/// How many regions a `struct vhost_memory` can have, and the size of one in bytes.
+const MAX_REGIONS: u32 = 64;
+const REGION: usize = size_of::<bindings::vhost_memory_region>();
 
 /// All `VHOST_BACKEND_F_*` that vDPA devices can have.
 const KNOWN: u64 = 1 << bindings::VHOST_BACKEND_F_IOTLB_MSG_V2
@@ -101,49 +106,77 @@ pub(crate) mod number {
 
 /// Serves an ioctl. Fails with `ENODEV` if the device was revoked.
 pub(crate) fn run(shared: &Shared, command: u32, argument: usize) -> Result<isize> {
+    let mut argument = Argument::new(argument, command);
+    if let Some(len) = tail_len(shared, command, &argument) {
+        argument.fetch_tail(len);
+    }
+    let result = serve(shared, command, &mut argument).and_then(|()| argument.finish());
+    trace::ioctl(&shared.loan, command, &result);
+    result.map(|()| 0)
+}
+
+fn serve(shared: &Shared, command: u32, argument: &mut Argument) -> Result {
     let device = shared.loan.get().ok_or(ENODEV)?;
     let mut session = shared.session.lock();
     let mut call = Call {
         shared,
         device: &device,
         session: (*session).as_mut().ok_or(ENODEV)?,
-        argument: Argument::new(argument),
+        argument,
     };
-    let result = call.run(command);
-    trace::ioctl(&shared.loan, command, &result);
-    result.map(|()| 0)
+    call.run(command)
+}
+
+/// The length of what the user appends to the argument, if that makes sense.
+fn tail_len(shared: &Shared, command: u32, argument: &Argument) -> Option<usize> {
+    let [first, second]: [u32; 2] = argument.read().ok()?;
+    match command {
+        number::SET_CONFIG => {
+            let len = usize::try_from(second).ok()?;
+            let size = shared.loan.get()?.config_size();
+            (len <= size).then_some(len)
+        }
+        number::SET_MEM_TABLE if first <= MAX_REGIONS => {
+            Some(usize::try_from(first).ok()?.checked_mul(REGION)?)
+        }
+        _ => None,
+    }
 }
 
 impl Call<'_> {
     fn run(&mut self, command: u32) -> Result {
-        let (device, argument) = (self.device, self.argument);
+        let device = self.device;
+        let argument = &mut *self.argument;
         match command {
-            number::GET_DEVICE_ID => argument.write(&device.device_id().get()),
-            number::GET_STATUS => argument.write(&device.status().bits()),
+            number::GET_DEVICE_ID => argument.answer(&device.device_id().get()),
+            number::GET_STATUS => argument.answer(&device.status().bits()),
             number::SET_STATUS => self.set_status(),
             number::GET_CONFIG => self.get_config(),
             number::SET_CONFIG => self.set_config(),
-            number::GET_FEATURES => argument.write(&device.device_features().bits()),
+            number::GET_FEATURES => argument.answer(&device.device_features().bits()),
             number::SET_FEATURES => self.set_features(),
-            number::GET_BACKEND_FEATURES => argument.write(&self.backend_offer().bits()),
+            number::GET_BACKEND_FEATURES => {
+                let offer = self.backend_offer();
+                self.argument.answer(&offer.bits())
+            }
             number::SET_BACKEND_FEATURES => self.set_backend_features(),
-            number::GET_VRING_NUM => argument.write(&device.max_queue_size()),
-            number::GET_GROUP_NUM => argument.write(&device.group_count()),
-            number::GET_AS_NUM => argument.write(&device.address_space_count()),
-            number::GET_VQS_COUNT => argument.write(&device.queue_count()),
+            number::GET_VRING_NUM => argument.answer(&device.max_queue_size()),
+            number::GET_GROUP_NUM => argument.answer(&device.group_count()),
+            number::GET_AS_NUM => argument.answer(&device.address_space_count()),
+            number::GET_VQS_COUNT => argument.answer(&device.queue_count()),
             number::GET_CONFIG_SIZE => {
-                argument.write(&u32::try_from(device.config_size()).unwrap_or(u32::MAX))
+                argument.answer(&u32::try_from(device.config_size()).unwrap_or(u32::MAX))
             }
             number::GET_IOVA_RANGE => {
                 let range = self.session.memory.range();
-                argument.write(&[range.first, range.last])
+                argument.answer(&[range.first, range.last])
             }
             number::SET_CONFIG_CALL => self.set_config_call(),
             number::SUSPEND => self.suspend(),
             number::RESUME => self.resume(),
             number::SET_OWNER => self.session.own(device),
             number::SET_FORK_FROM_OWNER => self.set_fork_from_owner(),
-            number::GET_FORK_FROM_OWNER => argument.write(&self.session.fork_owner),
+            number::GET_FORK_FROM_OWNER => argument.answer(&self.session.fork_owner),
             // Devices do not log what they write.
             number::SET_LOG_BASE | number::SET_LOG_FD => Err(ENOTTY),
             number::SET_MEM_TABLE => self.set_mem_table(),
@@ -157,6 +190,7 @@ impl Call<'_> {
         trace::status(&self.shared.loan, before, status);
         if status == Status::RESET {
             self.session.reset(self.device)?;
+            self.shared.signals.renew_config(self.device);
             self.shared.forget_breakage();
             return Ok(());
         }
@@ -177,20 +211,17 @@ impl Call<'_> {
         Ok((offset, len))
     }
 
-    fn get_config(&self) -> Result {
+    fn get_config(&mut self) -> Result {
         let (offset, len) = self.config_range()?;
         let mut bytes = KVVec::from_elem(0u8, usize::try_from(len)?, GFP_KERNEL)?;
         self.device.read_config(offset, &mut bytes)?;
-        self.argument.after(8).write_bytes(&bytes)
+        self.argument.answer_tail(bytes);
+        Ok(())
     }
 
-    fn set_config(&self) -> Result {
-        let (offset, len) = self.config_range()?;
-        let mut bytes = KVVec::from_elem(0u8, usize::try_from(len)?, GFP_KERNEL)?;
-        self.argument
-            .after(8)
-            .reader(bytes.len())
-            .read_slice(&mut bytes)?;
+    fn set_config(&mut self) -> Result {
+        let (offset, _) = self.config_range()?;
+        let bytes = self.argument.tail()?;
         self.device.write_config(offset, &bytes)
     }
 
@@ -287,10 +318,7 @@ impl Call<'_> {
     }
 
     /// Checked, and not used: devices are told of memory by messages.
-    fn set_mem_table(&self) -> Result {
-        const MAX_REGIONS: u32 = 64;
-        const REGION: usize = size_of::<bindings::vhost_memory_region>();
-
+    fn set_mem_table(&mut self) -> Result {
         self.session.owner()?;
         let [count, padding]: [u32; 2] = self.argument.read()?;
         if padding != 0 {
@@ -299,10 +327,8 @@ impl Call<'_> {
         if count > MAX_REGIONS {
             return Err(E2BIG);
         }
-        let size = usize::try_from(count)? * REGION;
-        let mut reader = self.argument.after(8).reader(size);
-        for _ in 0..count {
-            let [guest, bytes, _, _]: [u64; 4] = reader.read()?;
+        for region in self.argument.tail()?.chunks_exact(REGION) {
+            let [guest, bytes, _, _] = <[u64; 4]>::from_bytes_copy(region).ok_or(EFAULT)?;
             let last = bytes.wrapping_sub(1).wrapping_add(guest);
             if last < guest {
                 return Err(EFAULT);

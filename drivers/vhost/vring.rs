@@ -85,11 +85,11 @@ impl Call<'_> {
     }
 
     /// Writes a `struct vhost_vring_state` back.
-    fn answer(&self, queue: QueueIndex, number: u32) -> Result {
-        self.argument.write(&[u32::from(queue.get()), number])
+    fn answer(&mut self, queue: QueueIndex, number: u32) -> Result {
+        self.argument.answer(&[u32::from(queue.get()), number])
     }
 
-    fn answer_group(&self, queue: QueueIndex, group: GroupId) -> Result {
+    fn answer_group(&mut self, queue: QueueIndex, group: GroupId) -> Result {
         if group.get() >= self.device.group_count() {
             return Err(EIO);
         }
@@ -111,9 +111,8 @@ impl Call<'_> {
         const LOG: u32 = 1 << bindings::VHOST_VRING_F_LOG;
 
         // `struct vhost_vring_addr`
-        let mut reader = self.argument.reader(40);
-        let [_, flags]: [u32; 2] = reader.read()?;
-        let [descriptors, device, driver, log]: [u64; 4] = reader.read()?;
+        let [_, flags]: [u32; 2] = self.argument.read()?;
+        let [descriptors, device, driver, log]: [u64; 4] = self.argument.read_at(8)?;
         if flags & !LOG != 0 {
             return Err(EOPNOTSUPP);
         }
@@ -148,7 +147,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    fn get_base(&self, index: QueueIndex) -> Result {
+    fn get_base(&mut self, index: QueueIndex) -> Result {
         let state = self.device.queue_state(index)?;
         self.answer(index, base_of(state, self.session.is_packed()))
     }
