@@ -9,6 +9,7 @@ use crate::{
     trace, //
 };
 use kernel::{
+    current,
     device::Bound,
     iov::IovIterSource,
     prelude::*, //
@@ -107,11 +108,11 @@ impl Message {
     }
 }
 
-/// `write()`: handles messages until there is no whole one left, or one fails; how many bytes they
-/// had. The error is that of the first one.
+/// `write()`: handles messages until there is no whole one left, one fails, or a signal comes; how
+/// many bytes they had. The error is that of the first one.
 pub(crate) fn write(shared: &Shared, from: &mut IovIterSource<'_>) -> Result<usize> {
     let mut done = 0;
-    while done == 0 || from.len() >= SIZE {
+    while done == 0 || (from.len() >= SIZE && !current!().signal_pending()) {
         match write_one(shared, from) {
             Ok(()) => done += SIZE,
             Err(error) if done == 0 => return Err(error),

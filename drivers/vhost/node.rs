@@ -80,6 +80,11 @@ impl Driver for VhostDriver {
     fn unbind<'bound>(_dev: &'bound Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
         this.revoke();
     }
+
+    fn shutdown<'bound>(_dev: &'bound Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
+        // Whoever has it open must not start it again.
+        this.revoke();
+    }
 }
 
 /// A device with its node. Dropping it removes the node and revokes open files.
@@ -87,7 +92,7 @@ pub(crate) struct Attached<'bound> {
     device: &'bound Device<Bound>,
     shared: Arc<Shared>,
     files: Option<view::Files>,
-    node: Node<Entry>,
+    node: Option<Node<Entry>>,
 }
 
 impl<'bound> Attached<'bound> {
@@ -116,21 +121,21 @@ impl<'bound> Attached<'bound> {
                 GFP_KERNEL,
             )?;
             shared.hook.start(shared.clone());
-            let entry = shared.clone();
-            let node = Node::new(state.region.as_ref(), device.as_ref(), Ok(Entry(entry)));
-            let node = node.inspect_err(|_| shared.hook.stop())?;
             // From here on, an error revokes what somebody may have opened already.
             let mut attached = Self {
                 device,
                 files: None,
-                node,
+                node: None,
                 shared,
             };
+            let entry = Entry(attached.shared.clone());
+            let node = Node::new(state.region.as_ref(), device.as_ref(), Ok(entry))?;
             attached.files = Some(view::files(
                 &state.debugfs,
-                attached.node.device().name(),
+                node.device().name(),
                 attached.shared.clone(),
             )?);
+            attached.node = Some(node);
             Ok(attached)
         })
     }

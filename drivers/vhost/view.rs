@@ -125,7 +125,8 @@ impl Attribute<Arc<Shared>> for Queues {
 
     fn show(node: &Arc<Shared>, page: &mut Page<'_>) -> Result {
         show(node, page, |device, session, page| {
-            for (index, queue) in (0..).zip(&session.queues) {
+            // In this order: the number behind the last queue may be none.
+            for (queue, index) in session.queues.iter().zip(0..) {
                 let index = QueueIndex::new(index);
                 if !queue.is_used() && !node.signals.is_set(index) {
                     continue;

@@ -168,6 +168,22 @@ impl<H: SignalHook> Signals<H> {
         self.set(device, slot, eventfd)
     }
 
+    /// Tells the parent of a device that was reset again what to call when the configuration space
+    /// changes: some forget it in a reset.
+    pub fn renew_config(&self, device: &Device<Bound>) {
+        if !ptr::eq(self.device, &raw const **device) {
+            return;
+        }
+        let _held = self.changes.lock();
+        if let Some(slot) = self
+            .slots
+            .last()
+            .filter(|slot| slot.connected.load(Relaxed))
+        {
+            self.tell(device, slot, ptr::null_mut());
+        }
+    }
+
     fn set(&self, device: &Device<Bound>, slot: &Slot<H>, eventfd: Option<EventFd>) -> Result {
         if !ptr::eq(self.device, &raw const **device) {
             return Err(EINVAL);
