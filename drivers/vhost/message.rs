@@ -113,8 +113,9 @@ impl Message {
 pub(crate) fn write(shared: &Shared, from: &mut IovIterSource<'_>) -> Result<usize> {
     let mut done = 0;
     while done == 0 || (from.len() >= SIZE && !current!().signal_pending()) {
+        let before = from.len();
         match write_one(shared, from) {
-            Ok(()) => done += SIZE,
+            Ok(()) => done += before.saturating_sub(from.len()),
             Err(error) if done == 0 => return Err(error),
             Err(_) => break,
         }

@@ -151,7 +151,7 @@ impl Memory {
         if update.iova < self.range.first || last > self.range.last {
             return Err(EINVAL);
         }
-        let mut request = Request {
+        let request = Request {
             first: update.iova,
             last,
             uaddr: update.uaddr,
@@ -159,7 +159,7 @@ impl Memory {
         };
         let by_pages = !device.uses_va();
         if by_pages {
-            request = request.in_pages()?;
+            request.check_pages()?;
         }
         let space = self.spaces.get_mut(index).ok_or(EINVAL)?;
         if space.overlap(request.first, request.last).is_some() {

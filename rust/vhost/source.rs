@@ -48,19 +48,14 @@ pub(crate) const fn to_pages(first: u64, last: u64) -> (u64, u64) {
 }
 
 impl Request {
-    /// The same in whole pages. Fails with `EINVAL` if both addresses are not at the same place of
-    /// their page: the device would see other memory than was asked for.
-    pub(crate) fn in_pages(self) -> Result<Self> {
-        if (self.first ^ self.uaddr) & PAGE_MASK != 0 {
+    /// Fails with `EINVAL` unless it is one of whole pages: the device would see other memory than
+    /// was asked for.
+    pub(crate) fn check_pages(&self) -> Result {
+        let end = self.last.wrapping_add(1);
+        if (self.first | end | self.uaddr) & PAGE_MASK != 0 {
             return Err(EINVAL);
         }
-        let (first, last) = to_pages(self.first, self.last);
-        Ok(Self {
-            first,
-            last,
-            uaddr: self.uaddr & !PAGE_MASK,
-            ..self
-        })
+        Ok(())
     }
 
     fn region(&self, backing: Backing) -> Result<Regions> {
@@ -90,9 +85,22 @@ impl Request {
         self.region(Backing::Pages(pages))
     }
 
-    /// For a device that goes by its owner's address space: any memory that is there.
+    /// For a device that goes by its owner's address space: any memory that is there, and that the
+    /// owner may access in the same way. Else fails with `EFAULT`, as pinning it would.
     pub(crate) fn share(&self, owner: &ARef<Mm>) -> Result<Regions> {
-        self.each_area(owner, |_, _, _| Ok(()))?;
+        let mut needed = 0;
+        if self.permissions.can_read() {
+            needed |= virt::flags::READ;
+        }
+        if self.permissions.can_write() {
+            needed |= virt::flags::WRITE;
+        }
+        self.each_area(owner, |area, _, _| {
+            if area.flags() & needed != needed {
+                return Err(EFAULT);
+            }
+            Ok(())
+        })?;
         self.region(Backing::Owner)
     }
 
