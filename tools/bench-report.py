@@ -21,6 +21,25 @@ SIZES = {60: "64 bytes", 1496: "1500 bytes"}
 # What a packet of 64 bytes is to cost at most.
 AIM = 9000
 
+# Kinds of memory and ways of mapping in maps.txt.
+KINDS = {
+    "4k": "pages of 4 KiB",
+    "thp": "huge pages",
+    "scattered": "scattered pages of 4 KiB",
+    "file": "a file in memory",
+}
+WAYS = {"one": "one message", "batch": "512 messages", "at_once": "512 messages in one call"}
+ADDRESSES = {"pa": "physical", "va": "virtual"}
+# What a page of 4 KiB is to cost at most, mapped or unmapped.
+MAP_AIMS = {
+    ("pa", "4k", "one", "map"): 350,
+    ("pa", "4k", "batch", "map"): 450,
+    ("pa", "4k", "batch", "unmap"): 150,
+    ("pa", "thp", "one", "map"): 17,
+    ("pa", "thp", "one", "unmap"): 30,
+    ("pa", "scattered", "one", "map"): 450,
+}
+
 
 def lines(path: pathlib.Path) -> list[list[str]]:
     return [line.split() for line in path.read_text().splitlines()]
@@ -191,6 +210,109 @@ def pairs_table(path: pathlib.Path) -> str:
     return "\n".join(rows)
 
 
+class Maps:
+    """What maps.txt says of memory of a kind that is mapped in a way."""
+
+    def __init__(self, addresses: str, kind: str, way: str, pages: int) -> None:
+        self.key = (addresses, kind, way)
+        self.pages = pages
+        self.runs = 0
+        # Stack -> operation -> instructions of all pages.
+        self.costs: dict[str, dict[str, list[int]]] = {s: {"map": [], "unmap": []} for s in STACKS}
+
+    def title(self) -> str:
+        addresses, kind, way = self.key
+        return f"{ADDRESSES[addresses]} | {self.pages // 256} MiB, {KINDS[kind]} | {WAYS[way]} | {self.runs:,}"
+
+    def cost(self, stack: str, operation: str) -> float | None:
+        """Instructions a page, if it was measured."""
+        costs = self.costs[stack][operation]
+        return statistics.median(costs) / self.pages if costs else None
+
+    def aim(self, operation: str) -> int | None:
+        return MAP_AIMS.get((*self.key, operation))
+
+    def cells(self, operation: str) -> list[str]:
+        c, rust = (self.cost(s, operation) for s in STACKS)
+        aim = self.aim(operation)
+        return [
+            number(c),
+            number(rust),
+            f"{rust / c:.2f}" if c and rust else "",
+            f"{aim:,}" if aim else "",
+        ]
+
+
+def number(value: float | None) -> str:
+    """With a digit behind the point if that says something."""
+    return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def read_maps(path: pathlib.Path) -> list[Maps]:
+    result: dict[tuple[str, str, str, int], Maps] = {}
+    for stack, addresses, kind, way, pages, runs, *costs in lines(path):
+        key = (addresses, kind, way, int(pages))
+        entry = result.setdefault(key, Maps(*key))
+        entry.runs = max(entry.runs, int(runs))
+        for operation, cost in zip(entry.costs[stack], costs):
+            entry.costs[stack][operation].append(int(cost))
+    return list(result.values())
+
+
+def maps_table(data: list[Maps]) -> str:
+    titles = ["addresses", "memory", "how", "runs"]
+    for operation in ("map", "unmap"):
+        titles += [f"{operation}: C", "Rust", "of C", "aim"]
+    rows = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    for entry in data:
+        rows.append(f"| {entry.title()} | {' | '.join(entry.cells('map') + entry.cells('unmap'))} |")
+    return "\n".join(rows)
+
+
+def maps_verdict(data: list[Maps]) -> str:
+    """What fell short."""
+    above = []
+    for entry in data:
+        for operation in ("map", "unmap"):
+            aim, cost = entry.aim(operation), entry.cost("rust", operation)
+            if aim and cost and cost >= aim:
+                above.append(f"{operation} {entry.title()}: {number(cost)}, aim {aim}")
+    return f"Not below their aims: {'; '.join(above)}." if above else "All are below their aims."
+
+
+def maps_section(folder: pathlib.Path) -> str:
+    data = read_maps(folder / "maps.txt")
+    return f"""# What mapping costs
+
+Instructions a page of 4 KiB, whole system: messages to vhost_vdpa, with a simulated device that
+takes physical or virtual addresses. Runs are the pieces of physical memory. Several messages are
+in a batch. Medians of three.
+
+{maps_table(data)}
+
+{maps_verdict(data)}
+"""
+
+
+def nodes_section(folder: pathlib.Path) -> str:
+    costs: dict[str, dict[str, list[int]]] = {}
+    for stack, operation, cost in lines(folder / "nodes.txt"):
+        costs.setdefault(operation, {s: [] for s in STACKS})[stack].append(int(cost))
+    rows = ["| operation | C | Rust | Rust / C |", "|---|---|---|---|"]
+    for operation, stacks in costs.items():
+        c, rust = (statistics.median(stacks[s]) for s in STACKS)
+        rows.append(f"| {operation.replace('_', ' ')} | {c:,.0f} | {rust:,.0f} | {rust / c:.2f} |")
+    table = "\n".join(rows)
+    return f"""# What nodes cost
+
+Instructions, whole system: to open a node of vhost_vdpa, set up its simulated network device with
+three queues, and close it. A kick is what signalling an eventfd costs more when it is a queue's.
+Medians of eleven.
+
+{table}
+"""
+
+
 def devices_section(folder: pathlib.Path) -> str:
     data = read_devices(folder / "devices.txt")
     (folder / "devices.svg").write_text(device_plot(data))
@@ -233,7 +355,13 @@ Packets of 64 bytes that came back, sent by two threads of pktgen, by the clock 
 
 def main() -> None:
     folder = pathlib.Path(sys.argv[1])
-    sections = {"devices": devices_section, "packets": packets_section, "pairs": pairs_section}
+    sections = {
+        "devices": devices_section,
+        "packets": packets_section,
+        "pairs": pairs_section,
+        "maps": maps_section,
+        "nodes": nodes_section,
+    }
     text = "\n".join(make(folder) for part, make in sections.items() if (folder / f"{part}.txt").exists())
     (folder / "report.md").write_text(text)
     print(text)

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Counts instructions by function, for tools/profile: profile-count.py DIR PACKETS
+"""Counts instructions by function, for tools/profile: profile-count.py DIR UNIT UNITS CALLS
+
+UNITS packets, pages or nodes (see CALLS) take CALLS calls, which are looked at.
 
 DIR has `kallsyms` of the VM in `out`, and pipes: `monitor.in` and `monitor.out` to and
 from QEMU's monitor, and `log`, into which QEMU is told to write each instruction.
@@ -16,8 +18,9 @@ import subprocess
 from collections.abc import Iterator
 from typing import BinaryIO
 
-# A packet begins where virtio_net is given it.
-PACKET = "start_xmit [virtio_net]"
+# What is called: where virtio_net is given a packet, messages are written, and the only
+# device that anybody opens is opened.
+CALLS = {"packet": "start_xmit [virtio_net]", "page": "vfs_write", "node": "chrdev_open"}
 
 # To which part of the path a function belongs. What fits none, such as memcpy, counts for
 # the part that called it.
@@ -32,6 +35,12 @@ PARTS = {
     "scheduler, timers, interrupts": r"^(schedule|__schedule|asm_sysvec_|asm_common_interrupt|kthread|"
     r"worker_thread|ret_from_fork|do_idle)",
     "RCU callbacks": r"^rcu_core$",
+    "mapping": r"^(<vhost::memory::Memory>::update|vhost_vdpa_[pv]a_map)",
+    "unmapping": r"^(<vhost::memory::Memory>::invalidate|vhost_vdpa_unmap)",
+    "opening": r"^chrdev_open$",
+    "ioctls": r"^__x64_sys_ioctl$",
+    "closing": r"^__fput$",
+    "messages": r"^(ksys_write|vfs_write|vhost_chr_write_iter)",
 }
 NO_PART = "else"
 
@@ -103,12 +112,14 @@ class Counts:
     gone on with in its middle was returned to. That is wrong where stacks are exchanged,
     until the next function of a certain part."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str, units: int) -> None:
         self.instructions: collections.Counter[tuple[str, Function]] = collections.Counter()
         self.entries: collections.Counter[tuple[Function | None, Function]] = collections.Counter()
-        self.packets = 0
+        self.unit = unit
+        self.units = units
+        self.calls = 0
 
-    def follow(self, trace: Iterator[int], symbols: Symbols, packets: int) -> None:
+    def follow(self, trace: Iterator[int], symbols: Symbols, calls: int) -> None:
         stack: list[tuple[Function, str]] = []
         current = None
         running = False
@@ -116,11 +127,11 @@ class Counts:
             function, entered = symbols.at(address)
             if function is not current:
                 if entered:
-                    if function.name == PACKET:
-                        if self.packets == packets:
+                    if function.name == CALLS[self.unit]:
+                        if self.calls == calls:
                             return
                         running = True
-                        self.packets += 1
+                        self.calls += 1
                     if running:
                         self.entries[current, function] += 1
                     stack.append((function, function.part or (stack[-1][1] if stack else NO_PART)))
@@ -141,31 +152,29 @@ def addresses(log: BinaryIO) -> Iterator[int]:
             yield int(line.split(b"/", 2)[1], 16)
 
 
-def record(folder: pathlib.Path, symbols: Symbols, packets: int) -> Counts:
+def record(folder: pathlib.Path, symbols: Symbols, counts: Counts, calls: int) -> None:
     monitor = Monitor(folder)
-    counts = Counts()
     # QEMU waits for a reader when it opens the pipe.
     log = open(os.open(folder / "log", os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=1 << 20)
     for command in ("stop", f"logfile {folder / 'log'}", "one-insn-per-tb on", "log exec,nochain"):
         monitor.do(command)
     os.set_blocking(log.fileno(), True)
     monitor.do("cont")
-    counts.follow(addresses(log), symbols, packets)
+    counts.follow(addresses(log), symbols, calls)
     # From here on QEMU writes into the void.
     log.close()
     for command in ("log none", "one-insn-per-tb off"):
         monitor.do(command)
-    if counts.packets < packets:
+    if counts.calls < calls:
         raise SystemExit("the log ended early")
-    return counts
 
 
 def report(counts: Counts, top: int, callers: str | None) -> None:
     def share(number: int) -> str:
-        return f"{number / counts.packets:10,.1f}"
+        return f"{number / counts.units:10,.1f}"
 
     total = counts.instructions.total()
-    print(f"{share(total)} instructions a packet, {counts.packets} packets\n")
+    print(f"{share(total)} instructions a {counts.unit}, {counts.units} {counts.unit}s\n")
     parts: collections.Counter[str] = collections.Counter()
     functions: collections.Counter[Function] = collections.Counter()
     entries: collections.Counter[Function] = collections.Counter()
@@ -178,27 +187,30 @@ def report(counts: Counts, top: int, callers: str | None) -> None:
         print(f"{share(number)} {100 * number / total:5.1f} %  {part}")
         inside = collections.Counter({f: n for (p, f), n in counts.instructions.items() if p == part})
         for function, own in inside.most_common(top):
-            if own / counts.packets >= 1:
+            if own / counts.units >= 1:
                 print(f"{'':12}{share(own)}  {function.name}")
     print("\n   itself    entered   function")
     for function, number in functions.most_common(top):
-        print(f"{share(number)} {entries[function] / counts.packets:8.2f}   {function.name}")
+        print(f"{share(number)} {entries[function] / counts.units:8.2f}   {function.name}")
     if callers:
         print("\n  entered   from -> function")
         for (caller, function), number in counts.entries.most_common():
             if re.search(callers, function.name):
-                print(f"{number / counts.packets:9.2f}   {caller.name if caller else '?'} -> {function.name}")
+                print(f"{number / counts.units:9.2f}   {caller.name if caller else '?'} -> {function.name}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("packets", type=int)
+    parser.add_argument("unit", choices=CALLS)
+    parser.add_argument("units", type=int)
+    parser.add_argument("calls", type=int)
     parser.add_argument("--top", type=int, default=40)
     parser.add_argument("--callers")
     words = parser.parse_args()
     symbols = Symbols(words.folder / "out" / "kallsyms")
-    counts = record(words.folder, symbols, words.packets)
+    counts = Counts(words.unit, words.units)
+    record(words.folder, symbols, counts, words.calls)
     report(counts, words.top, words.callers)
 
 

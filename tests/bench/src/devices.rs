@@ -1,31 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What making, listing and removing devices costs as their number grows.
 //!
-//! Prints lines `STACK OPERATION NUMBER COST`. The cost is what the monotonic clock says,
-//! in nanoseconds: instructions, when QEMU counts them (`tools/vm --icount`).
+//! Prints lines `STACK OPERATION NUMBER COST`.
 
 use vdpa_test::vdpa::*;
 
+use crate::clock::cost_of;
 use crate::stack::Stack;
 
 const DEVICES: usize = 1000;
 const MGMT: &str = "vdpasim_net";
 
-fn now() -> u64 {
-    let mut t = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `t` is valid for writes.
-    let ret = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_RAW, &mut t) };
-    assert_eq!(ret, 0, "clock_gettime");
-    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
-}
-
 fn cost<R>(stack: Stack, what: &str, number: usize, f: impl FnOnce() -> R) -> R {
-    let start = now();
-    let result = f();
-    println!("{} {what} {number} {}", stack.name(), now() - start);
+    let (result, cost) = cost_of(f);
+    println!("{} {what} {number} {cost}", stack.name());
     result
 }
 

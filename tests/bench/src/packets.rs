@@ -2,8 +2,6 @@
 //! What a packet costs that the packet generator sends through virtio_net, virtio_vdpa
 //! and a simulated device, which sends it back.
 
-use std::fs;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +9,7 @@ use vdpa_test::sys;
 
 use crate::nic::{self, Simulated, Veth};
 use crate::pktgen::{self, Flow};
+use crate::profile::{self, Symbols};
 use crate::stack::Stack;
 
 const MODULES: [&str; 3] = ["vdpa", "vdpa_sim_net", "virtio_vdpa"];
@@ -111,9 +110,7 @@ pub fn compare_pairs() {
     }
 }
 
-/// Sends packets until there is a file /out/stop, for tools/profile. The stack is what
-/// modprobe finds. When it begins, it leaves the addresses of the kernel's symbols in
-/// /out/kallsyms.
+/// Sends packets, for tools/profile. The stack is what modprobe finds.
 pub fn traffic(features: &str, size: &str, pairs: &str) {
     load_tools();
     MODULES.into_iter().for_each(sys::modprobe);
@@ -129,12 +126,11 @@ pub fn traffic(features: &str, size: &str, pairs: &str) {
         queues: 0..=pairs - 1,
         count: 0,
     }]);
-    let symbols = sys::read("/proc/kallsyms");
+    let symbols = Symbols::read();
     pktgen::run_while(|| {
         thread::sleep(Duration::from_millis(100));
-        fs::write("/out/kallsyms.new", &symbols).expect("a file in /out");
-        fs::rename("/out/kallsyms.new", "/out/kallsyms").expect("a name in /out");
-        while !Path::new("/out/stop").exists() {
+        symbols.hand_over();
+        while !profile::is_done() {
             thread::sleep(Duration::from_millis(100));
         }
     });

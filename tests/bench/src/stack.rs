@@ -9,6 +9,9 @@ use vdpa_test::sys;
 /// puts them there.
 const STACKS: &str = "/usr/lib/rvdpa/stacks";
 
+/// Modules that there are in both languages.
+const PARTS: [&str; 3] = ["vdpa", "vdpa_sim_net", "vhost_vdpa"];
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stack {
     C,
@@ -25,22 +28,30 @@ impl Stack {
         }
     }
 
-    /// Replaces whatever is loaded by the modules of this stack.
+    /// Replaces whatever is loaded by the modules of this stack. Parameters follow the name
+    /// of a module, after blanks.
     pub fn load(self, modules: &[&str]) {
         sys::unload_all();
         for module in modules {
             let folder = format!("{STACKS}/{}", self.name());
-            sys::run(&["modprobe", "-d", &folder, module]).expect_ok();
+            let mut command = vec!["modprobe", "-d", &folder];
+            command.extend(module.split(' '));
+            sys::run(&command).expect_ok();
         }
-        assert!(self.is_loaded(), "the {} stack is not loaded", self.name());
+        for module in modules.iter().filter_map(|m| m.split(' ').next()) {
+            let right = !PARTS.contains(&module) || self.has(module);
+            assert!(right, "{module} is not {}'s", self.name());
+        }
     }
 
-    /// Rust's symbols have names that no C compiler makes.
-    fn is_loaded(self) -> bool {
+    /// Whether a module that is loaded belongs to this stack. Rust's symbols have names that
+    /// no C compiler makes.
+    fn has(self, module: &str) -> bool {
         let symbols = fs::read_to_string("/proc/kallsyms").expect("kallsyms");
+        let module = format!("[{module}]");
         let ours = symbols
             .lines()
-            .any(|line| line.contains(" _R") && line.ends_with("[vdpa_sim_net]"));
+            .any(|line| line.contains(" _R") && line.ends_with(&module));
         ours == (self == Stack::Rust)
     }
 }
