@@ -205,6 +205,13 @@ void rvdpa_helper_uncharge_pinned(struct mm_struct *mm, unsigned long pages)
 	atomic64_sub(pages, &mm->pinned_vm);
 }
 
+/* To be called now and then by what takes long; says whether the process is to die. */
+bool rvdpa_helper_rest_unless_killed(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current);
+}
+
 struct cdev *rvdpa_helper_inode_cdev(const struct inode *inode)
 {
 	return inode->i_cdev;

@@ -95,20 +95,98 @@ unsafe impl Sync for PinnedPages {}
 /// How many pages are looked up at once: as many as a page has pointers.
 const BATCH: usize = PAGE_SIZE / size_of::<*mut bindings::page>();
 
+/// Room to look pages up. Who pins often keeps it: the kernel clears what it allocates.
+pub struct Lookup(KVec<*mut bindings::page>);
+
+// SAFETY: What it holds is of no meaning between calls.
+unsafe impl Send for Lookup {}
+// SAFETY: As above; nothing is done with a shared reference.
+unsafe impl Sync for Lookup {}
+
+impl Lookup {
+    /// Fails with `ENOMEM`.
+    pub fn new() -> Result<Self> {
+        Ok(Self(KVec::with_capacity(BATCH, GFP_KERNEL)?))
+    }
+
+    /// Pins pages of the current process from `address` on: at least one, at most `count`.
+    ///
+    /// Fails with `ENOMEM`, `EFAULT` or `EINVAL`, as C.
+    fn pin(
+        &mut self,
+        address: usize,
+        count: usize,
+        writable: bool,
+    ) -> Result<&[*mut bindings::page]> {
+        let write = if writable { bindings::FOLL_WRITE } else { 0 };
+        let count = count.min(self.0.capacity());
+        // SAFETY: There is room for that many pointers.
+        let pinned = unsafe {
+            bindings::pin_user_pages_fast(
+                address,
+                c_int::try_from(count)?,
+                bindings::FOLL_LONGTERM | write,
+                self.0.as_mut_ptr(),
+            )
+        };
+        kernel::error::to_result(pinned)?;
+        let pinned = usize::try_from(pinned)?;
+        if pinned == 0 || pinned > count {
+            return Err(EFAULT);
+        }
+        // SAFETY: The function wrote as many.
+        Ok(unsafe { core::slice::from_raw_parts(self.0.as_ptr(), pinned) })
+    }
+}
+
+/// How many of the first pages, of which there is one, follow each other in physical memory.
+fn run_length(pages: &[*mut bindings::page]) -> usize {
+    const STEP: usize = 8;
+    let [first, second, ..] = pages else {
+        return pages.len();
+    };
+    // Where memory is in pieces, most end here.
+    if *second != first.wrapping_add(1) {
+        return 1;
+    }
+    let differs = |from: usize, pages: &[*mut bindings::page]| {
+        let expected = first.wrapping_add(from);
+        pages.iter().enumerate().fold(0, |bits, (n, page)| {
+            bits | (page.addr() ^ expected.wrapping_add(n).addr())
+        }) != 0
+    };
+    // Where it is not, one decision for several pages.
+    let steps = pages
+        .chunks_exact(STEP)
+        .enumerate()
+        .take_while(|(n, some)| !differs(n.wrapping_mul(STEP), some))
+        .count();
+    let sure = steps.wrapping_mul(STEP);
+    let rest = pages.get(sure..).unwrap_or(&[]).iter().zip(sure..);
+    rest.take_while(|(page, n)| **page == first.wrapping_add(*n))
+        .count()
+        .wrapping_add(sure)
+}
+
 impl PinnedPages {
     /// Pins as many pages of the current process as are in `charge`, from `address` on, which is
     /// rounded down. The lock of the process's address space is not held for longer than a batch of
     /// pages takes.
     ///
     /// Fails with `EPERM` if another process was charged, `ENOMEM` if memory is short, `EFAULT` if
-    /// there is no such memory, or `EINVAL`.
-    pub fn new(charge: Charge, address: usize, writable: bool) -> Result<Self> {
+    /// there is no such memory, `EINVAL`, or `EINTR` if the process is being killed.
+    pub fn new(
+        charge: Charge,
+        address: usize,
+        writable: bool,
+        lookup: &mut Lookup,
+    ) -> Result<Self> {
         if !crate::mm::is_current(&charge.mm) {
             return Err(EPERM);
         }
-        let count = charge.pages;
+        let mut left = charge.pages;
         let mut address = address & !(PAGE_SIZE - 1);
-        let bytes = count.checked_mul(PAGE_SIZE).ok_or(EINVAL)?;
+        let bytes = left.checked_mul(PAGE_SIZE).ok_or(EINVAL)?;
         address.checked_add(bytes).ok_or(EINVAL)?;
         // INVARIANT: Nothing is pinned yet.
         let mut pinned = Self {
@@ -116,45 +194,26 @@ impl PinnedPages {
             writable,
             charge,
         };
-        let mut batch: KVec<*mut bindings::page> = KVec::with_capacity(BATCH, GFP_KERNEL)?;
-        let write = if writable { bindings::FOLL_WRITE } else { 0 };
-        let mut left = count;
         while left != 0 {
-            let wanted = left.min(BATCH);
-            // SAFETY: The vector has room for that many pointers.
-            let got = unsafe {
-                bindings::pin_user_pages_fast(
-                    address,
-                    c_int::try_from(wanted)?,
-                    bindings::FOLL_LONGTERM | write,
-                    batch.as_mut_ptr(),
-                )
-            };
-            kernel::error::to_result(got)?;
-            let got = usize::try_from(got)?;
-            if got == 0 || got > wanted {
-                return Err(EFAULT);
+            // SAFETY: This may sleep.
+            if unsafe { vdpa_bindings::rest_unless_killed() } {
+                return Err(EINTR);
             }
-            // SAFETY: The function wrote as many.
-            let pages = unsafe { core::slice::from_raw_parts(batch.as_ptr(), got) };
-            pinned.extend(pages)?;
-            left -= got;
+            let pages = lookup.pin(address, left, writable)?;
+            pinned.extend(pages, left)?;
+            left = left.saturating_sub(pages.len());
             // Checked above for all of them.
-            address = address.wrapping_add(got.wrapping_mul(PAGE_SIZE));
+            address = address.wrapping_add(pages.len().wrapping_mul(PAGE_SIZE));
         }
         Ok(pinned)
     }
 
-    /// Takes pages over that were pinned. Unpins those for which there is no memory.
-    fn extend(&mut self, mut pages: &[*mut bindings::page]) -> Result {
-        while let [first, rest @ ..] = pages {
-            let run = first.wrapping_add(1);
-            let more = rest
-                .iter()
-                .enumerate()
-                .take_while(|(n, page)| **page == run.wrapping_add(*n))
-                .count();
-            let count = more.saturating_add(1);
+    /// Takes pages over that were pinned, of `left` that are to come. Unpins those for which there is
+    /// no memory.
+    fn extend(&mut self, mut pages: &[*mut bindings::page], left: usize) -> Result {
+        let mut left = left;
+        while let [first, ..] = pages {
+            let count = run_length(pages);
             match self.runs.last_mut() {
                 Some(last) if last.end() == *first => {
                     last.pages = last.pages.saturating_add(count);
@@ -164,23 +223,45 @@ impl PinnedPages {
                         first: *first,
                         pages: count,
                     };
-                    if let Err(error) = self.runs.push(run, GFP_KERNEL_ACCOUNT) {
+                    let added = self
+                        .make_room(left)
+                        .and_then(|()| self.runs.push_within_capacity(run).map_err(|_| ENOMEM));
+                    if let Err(error) = added {
                         for page in pages {
                             // SAFETY: It was pinned, and no run has it.
                             unsafe { unpin(*page, 1, false) };
                         }
-                        return Err(error.into());
+                        return Err(error);
                     }
                 }
             }
-            pages = rest.get(more..).unwrap_or(&[]);
+            left = left.saturating_sub(count);
+            pages = pages.get(count..).unwrap_or(&[]);
         }
         Ok(())
+    }
+
+    /// Makes room for a run: if there is none, for as many as it takes if the `left` pages are in
+    /// pieces like those before, so that few are copied, but not for very many more.
+    fn make_room(&mut self, left: usize) -> Result {
+        let runs = self.runs.len();
+        if runs < self.runs.capacity() {
+            return Ok(());
+        }
+        let done = self.charge.pages.saturating_sub(left).max(1);
+        let expected = left.saturating_mul(runs) / done;
+        let more = expected.clamp(4, runs.saturating_mul(16).saturating_add(4));
+        Ok(self.runs.reserve(more, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// The number of pages.
     pub fn count(&self) -> usize {
         self.charge.pages
+    }
+
+    /// The number of runs.
+    pub fn run_count(&self) -> usize {
+        self.runs.len()
     }
 
     /// The runs: physical address and size in bytes.
@@ -237,9 +318,13 @@ impl PinnedPages {
 
 impl Drop for PinnedPages {
     fn drop(&mut self) {
-        for run in &self.runs {
-            // SAFETY: By the type invariants; the device has no access any more.
-            unsafe { unpin(run.first, run.pages, self.writable) };
+        for runs in self.runs.chunks(BATCH) {
+            for run in runs {
+                // SAFETY: By the type invariants; the device has no access any more.
+                unsafe { unpin(run.first, run.pages, self.writable) };
+            }
+            // SAFETY: To unpin may sleep, too.
+            unsafe { vdpa_bindings::rest_unless_killed() };
         }
     }
 }

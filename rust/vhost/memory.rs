@@ -23,7 +23,10 @@ use kernel::{
         Arc, //
     },
 };
-use kext::iommu::Domain;
+use kext::{
+    iommu::Domain,
+    pin::Lookup, //
+};
 use vdpa::{
     Asid,
     Device,
@@ -56,6 +59,8 @@ pub struct Memory {
     limit: usize,
     /// The address space in which changes are collected.
     batch: Option<Asid>,
+    /// For pages that are pinned, once there were some.
+    lookup: Option<Lookup>,
     // Dropped before what is mapped: it detaches the device.
     style: Style,
     spaces: KVec<KBox<Space>>,
@@ -92,6 +97,7 @@ impl Memory {
             limit,
             spaces: KVec::new(),
             batch: None,
+            lookup: None,
             style,
         })
     }
@@ -169,7 +175,11 @@ impl Memory {
             return Err(ENOSPC);
         }
         let regions = if by_pages {
-            request.pin(owner)?
+            let lookup = match &mut self.lookup {
+                Some(lookup) => lookup,
+                none => none.insert(Lookup::new()?),
+            };
+            request.pin(owner, lookup)?
         } else if device.has_bind_mm() {
             request.share(owner)?
         } else {

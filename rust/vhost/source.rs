@@ -22,6 +22,7 @@ use kext::{
     mm::FileRef,
     pin::{
         Charge,
+        Lookup,
         PinnedPages, //
     },
 };
@@ -71,7 +72,7 @@ impl Request {
     }
 
     /// For physical addresses: pins the pages. The request has to be one of whole pages.
-    pub(crate) fn pin(&self, owner: &ARef<Mm>) -> Result<Regions> {
+    pub(crate) fn pin(&self, owner: &ARef<Mm>, lookup: &mut Lookup) -> Result<Regions> {
         let bytes = self.last.wrapping_sub(self.first).checked_add(1);
         let bytes = usize::try_from(bytes.ok_or(EINVAL)?)?;
         let count = bytes / PAGE_SIZE;
@@ -81,7 +82,7 @@ impl Request {
             }
         })?;
         let address = usize::try_from(self.uaddr)?;
-        let pages = PinnedPages::new(charge, address, self.permissions.can_write())?;
+        let pages = PinnedPages::new(charge, address, self.permissions.can_write(), lookup)?;
         self.region(Backing::Pages(pages))
     }
 
