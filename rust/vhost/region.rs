@@ -5,7 +5,8 @@
 use core::ptr;
 use kernel::{
     page::PAGE_SIZE,
-    prelude::*, //
+    prelude::*,
+    rbtree::RBTreeNodeReservation, //
 };
 use kext::{
     mm::FileRef,
@@ -105,6 +106,14 @@ impl Region {
         }
     }
 
+    /// In how many parts the device is told of it.
+    pub(crate) fn pieces(&self) -> usize {
+        match &self.backing {
+            Backing::Pages(pages) => pages.run_count(),
+            Backing::Owner | Backing::File(_) => 1,
+        }
+    }
+
     /// Calls `f` for each part, up to the first error.
     pub(crate) fn each_piece(&self, mut f: impl FnMut(Piece) -> Result) -> Result {
         let whole = |opaque| Piece {
@@ -183,6 +192,24 @@ impl Region {
     }
 }
 
+/// Where a region is put among those that are mapped.
+pub(crate) type Place = RBTreeNodeReservation<u64, KBox<Region>>;
+
+/// A region that is to be mapped, and its place.
+pub(crate) struct Planned {
+    pub(crate) region: KBox<Region>,
+    pub(crate) place: Place,
+}
+
+impl Planned {
+    pub(crate) fn new(region: KBox<Region>) -> Result<Self> {
+        Ok(Self {
+            region,
+            place: Place::new(GFP_KERNEL_ACCOUNT)?,
+        })
+    }
+}
+
 /// Regions that are not mapped any more. Adding one never fails, and dropping many takes no stack.
 #[derive(Default)]
 pub(crate) struct Chain(Option<KBox<Region>>);
@@ -191,13 +218,6 @@ impl Chain {
     pub(crate) fn push(&mut self, mut region: KBox<Region>) {
         region.next = self.0.take();
         self.0 = Some(region);
-    }
-
-    /// Moves all of another chain here.
-    pub(crate) fn append(&mut self, mut other: Chain) {
-        while let Some(region) = other.pop() {
-            self.push(region);
-        }
     }
 
     fn pop(&mut self) -> Option<KBox<Region>> {

@@ -5,6 +5,7 @@
 use crate::region::{
     Backing,
     MapFile,
+    Planned,
     Region, //
 };
 use kernel::{
@@ -29,7 +30,7 @@ use kext::{
 use vdpa::Permissions;
 
 /// The regions to be mapped for one message.
-pub(crate) type Regions = KVec<KBox<Region>>;
+pub(crate) type Regions = KVec<Planned>;
 
 /// What is to be mapped: `first..=last` in the device's address space, `uaddr` in the owner's.
 #[derive(Clone, Copy)]
@@ -67,7 +68,7 @@ impl Request {
             self.permissions,
             backing,
         )?;
-        regions.push(region, GFP_KERNEL)?;
+        regions.push(Planned::new(region)?, GFP_KERNEL)?;
         Ok(regions)
     }
 
@@ -122,7 +123,7 @@ impl Request {
             let within = uaddr.wrapping_sub(u64::try_from(area.start())?);
             let file = MapFile::new(file, start.wrapping_add(within))?;
             let region = Region::new((first, last), uaddr, self.permissions, Backing::File(file))?;
-            Ok(regions.push(region, GFP_KERNEL)?)
+            Ok(regions.push(Planned::new(region)?, GFP_KERNEL)?)
         })?;
         Ok(regions)
     }

@@ -7,6 +7,8 @@ use crate::{
     region::{
         Chain,
         Piece,
+        Place,
+        Planned,
         Region, //
     },
     source::Regions,
@@ -14,10 +16,7 @@ use crate::{
 use kernel::{
     device::Bound,
     prelude::*,
-    rbtree::{
-        RBTree,
-        RBTreeNodeReservation, //
-    },
+    rbtree::RBTree, //
 };
 use kext::iommu::Domain;
 use vdpa::{
@@ -64,6 +63,29 @@ impl Style {
                 ),
             }
         }
+    }
+
+    /// Lets a device that is told piece by piece at a region, or at nothing of it.
+    fn map_region(
+        &self,
+        device: &Device<Bound>,
+        asid: Asid,
+        region: &Region,
+    ) -> Result<(), Untold> {
+        if matches!(self, Style::Whole) {
+            return Ok(());
+        }
+        let mut upto = region.first;
+        let told = region.each_piece(|piece| {
+            upto = piece.iova;
+            self.map(device, asid, region, piece)
+        });
+        told.map_err(
+            |error| match self.unmap_region(device, asid, region, upto) {
+                Ok(()) => Untold::Nothing(error),
+                Err(_) => Untold::Partly(error),
+            },
+        )
     }
 
     fn unmap(&self, device: &Device<Bound>, asid: Asid, iova: u64, size: u64) -> Result {
@@ -127,13 +149,16 @@ pub struct Totals {
 ///
 /// # Invariants
 ///
-/// The regions do not overlap. The mirror, of a device that is told of the whole, has their pieces.
+/// - The regions do not overlap.
+/// - `count` is their number, and `pieces` that of all their pieces.
+/// - The mirror, of a device that is told of the whole, has room for as many pieces.
 pub(crate) struct Space {
     asid: Asid,
     regions: RBTree<u64, KBox<Region>>,
     mirror: Option<Mirror>,
     limbo: Chain,
     count: usize,
+    pieces: usize,
 }
 
 impl Space {
@@ -148,6 +173,7 @@ impl Space {
             mirror,
             limbo: Chain::default(),
             count: 0,
+            pieces: 0,
         })
     }
 
@@ -209,17 +235,39 @@ impl Space {
 
     /// Tells a device of the whole, and drops what waited for that. Fails with the device's error.
     pub(crate) fn publish(&mut self, device: &Device<Bound>) -> Result {
-        if let Some(mirror) = &self.mirror {
+        if let Some(mirror) = &mut self.mirror {
+            let iotlb = mirror.show(self.regions.values().map(|region| &**region))?;
             // SAFETY: What it names is in regions, which are not dropped before the device was told
             // of another state; see the type's documentation.
-            unsafe { device.set_map(self.asid, mirror.iotlb()) }?;
+            unsafe { device.set_map(self.asid, iotlb) }?;
             self.limbo = Chain::default();
         }
         Ok(())
     }
 
-    /// Adds regions, which must not overlap others. `later` says that the device will be told of the
-    /// whole at some other time.
+    /// Sees to it that the mirror has room for that many pieces more.
+    fn reserve(&mut self, more: usize) -> Result {
+        match &mut self.mirror {
+            Some(mirror) => mirror.reserve(self.pieces.saturating_add(more)),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&mut self, place: Place, region: KBox<Region>) {
+        self.count = self.count.saturating_add(1);
+        self.pieces = self.pieces.saturating_add(region.pieces());
+        self.regions.insert(place.into_node(region.first, region));
+    }
+
+    fn take(&mut self, key: u64) -> Option<KBox<Region>> {
+        let region = self.regions.remove(&key)?;
+        self.count = self.count.saturating_sub(1);
+        self.pieces = self.pieces.saturating_sub(region.pieces());
+        Some(region)
+    }
+
+    /// Adds regions, which must not overlap others, and have nothing between them. `later` says that
+    /// the device will be told of the whole at some other time.
     ///
     /// Fails with `ENOMEM`, or with the device's error; then none of them is mapped.
     pub(crate) fn insert(
@@ -229,94 +277,47 @@ impl Space {
         regions: Regions,
         later: bool,
     ) -> Result {
-        let mut nodes = KVec::with_capacity(regions.len(), GFP_KERNEL)?;
-        for _ in &regions {
-            nodes.push(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?, GFP_KERNEL)?;
+        let (Some(first), Some(last)) = (regions.first(), regions.last()) else {
+            return Ok(());
+        };
+        let (first, last) = (first.region.first, last.region.last);
+        let pieces = regions.iter().map(|planned| planned.region.pieces());
+        self.reserve(pieces.fold(0, usize::saturating_add))?;
+        for planned in self.tell(style, device, regions)? {
+            self.put(planned.place, planned.region);
         }
-        // How many regions the device may know of.
-        let mut told = 0;
-        let mut result = Ok(());
-        for region in &regions {
-            match self.tell(style, device, region) {
-                Ok(()) => told += 1,
-                Err(Untold::Nothing(error)) => result = Err(error),
-                Err(Untold::Partly(error)) => {
-                    told += 1;
-                    result = Err(error);
-                }
-            }
-            if result.is_err() {
-                break;
-            }
+        if later {
+            return Ok(());
         }
-        if result.is_ok() && !later {
-            result = self.publish(device);
-        }
-        if let Err(error) = result {
-            self.take_back(style, device, regions, told, later);
-            return Err(error);
-        }
-        self.count = self.count.saturating_add(regions.len());
-        for (node, region) in nodes.into_iter().zip(regions) {
-            self.regions.insert(node.into_node(region.first, region));
-        }
-        Ok(())
-    }
-
-    /// Lets the device at a region, or at nothing of it; if it is told of the whole, notes it.
-    fn tell(
-        &mut self,
-        style: &Style,
-        device: &Device<Bound>,
-        region: &Region,
-    ) -> Result<(), Untold> {
-        if let Some(mirror) = &mut self.mirror {
-            return mirror.add(region).map_err(Untold::Nothing);
-        }
-        let mut upto = region.first;
-        let told = region.each_piece(|piece| {
-            upto = piece.iova;
-            style.map(device, self.asid, region, piece)
-        });
-        told.map_err(
-            |error| match style.unmap_region(device, self.asid, region, upto) {
-                Ok(()) => Untold::Nothing(error),
-                Err(_) => Untold::Partly(error),
-            },
-        )
-    }
-
-    /// Undoes an `insert` that failed, when the device knows of the first `told` regions.
-    fn take_back(
-        &mut self,
-        style: &Style,
-        device: &Device<Bound>,
-        regions: Regions,
-        told: usize,
-        later: bool,
-    ) {
-        let mut removed = Chain::default();
-        for (index, region) in regions.into_iter().enumerate() {
-            if let Some(mirror) = &mut self.mirror {
-                if index < told {
-                    mirror.remove(&region);
-                }
-                removed.push(region);
-                continue;
-            }
-            if index < told
-                && style
-                    .unmap_region(device, self.asid, &region, u64::MAX)
-                    .is_err()
-            {
+        self.publish(device).inspect_err(|_| {
+            // It may have taken some of it.
+            while let Some(region) = self.overlap(first, last).and_then(|key| self.take(key)) {
                 self.limbo.push(region);
             }
-        }
-        if self.mirror.is_some() && told != 0 && !later {
-            // It may have taken some of it.
-            self.limbo.append(removed);
             let _ = self.publish(device);
+        })
+    }
+
+    /// Lets a device that is told piece by piece at regions, or at none of them.
+    fn tell(&mut self, style: &Style, device: &Device<Bound>, regions: Regions) -> Result<Regions> {
+        for (index, planned) in regions.iter().enumerate() {
+            let Err(untold) = style.map_region(device, self.asid, &planned.region) else {
+                continue;
+            };
+            // How many regions the device may know of.
+            let (told, error) = match untold {
+                Untold::Nothing(error) => (index, error),
+                Untold::Partly(error) => (index.saturating_add(1), error),
+            };
+            for Planned { region, .. } in regions.into_iter().take(told) {
+                let untold = style.unmap_region(device, self.asid, &region, u64::MAX);
+                if untold.is_err() {
+                    self.limbo.push(region);
+                }
+            }
+            return Err(error);
         }
+        Ok(regions)
     }
 
     /// Removes what is mapped at these addresses. `later` is as for [`insert`](Self::insert).
@@ -337,13 +338,14 @@ impl Space {
         }
         let mut result = Ok(());
         let mut removed = Chain::default();
-        while let Some(key) = self.overlap(first, last) {
-            let Some(region) = self.regions.remove(&key) else {
+        let mut done = false;
+        while !done {
+            let Some(region) = self.overlap(first, last).and_then(|key| self.take(key)) else {
                 break;
             };
-            self.count = self.count.saturating_sub(1);
-            if let Some(mirror) = &mut self.mirror {
-                mirror.remove(&region);
+            // Nothing is behind it.
+            done = region.last == last;
+            if self.mirror.is_some() {
                 self.limbo.push(region);
                 continue;
             }
@@ -370,25 +372,23 @@ impl Space {
         if key == at {
             return Ok(());
         }
-        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        if let Some(mirror) = &mut self.mirror {
-            mirror.split(at)?;
-        }
+        let place = Place::new(GFP_KERNEL_ACCOUNT)?;
+        self.reserve(1)?;
         let left = self.regions.get_mut(&key).ok_or(EINVAL)?;
+        let before = left.pieces();
         let across = left.piece_at(at).filter(|piece| piece.iova != at);
         let right = left.split_off(at)?;
+        self.pieces = self.pieces.saturating_sub(before);
+        self.pieces = self.pieces.saturating_add(left.pieces());
         let mut retold = Ok(());
         if let (None, Some(piece)) = (&self.mirror, across) {
             // An IOMMU may have mapped it by pages that are larger.
-            let before = at.wrapping_sub(piece.iova);
-            let head = Piece {
-                size: before,
-                ..piece
-            };
+            let size = at.wrapping_sub(piece.iova);
+            let head = Piece { size, ..piece };
             let tail = Piece {
                 iova: at,
-                size: piece.size.wrapping_sub(before),
-                address: piece.address.wrapping_add(before),
+                size: piece.size.wrapping_sub(size),
+                address: piece.address.wrapping_add(size),
                 opaque: right.piece_at(at).map_or(piece.opaque, |p| p.opaque),
             };
             retold = style
@@ -396,13 +396,11 @@ impl Space {
                 .and_then(|()| style.map(device, self.asid, left, head))
                 .and_then(|()| style.map(device, self.asid, &right, tail));
         }
-        self.regions.insert(node.into_node(at, right));
-        self.count = self.count.saturating_add(1);
+        self.put(place, right);
         if retold.is_err() {
             // What the device has of both is not known.
             for key in [key, at] {
-                if let Some(region) = self.regions.remove(&key) {
-                    self.count = self.count.saturating_sub(1);
+                if let Some(region) = self.take(key) {
                     let _ = style.unmap_region(device, self.asid, &region, u64::MAX);
                     self.limbo.push(region);
                 }
