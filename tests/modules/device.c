@@ -223,7 +223,9 @@ static struct vdpa_iova_range op_get_iova_range(struct vdpa_device *vdev)
 
 static int op_set_map(struct vdpa_device *vdev, unsigned int asid, struct vhost_iotlb *iotlb)
 {
-	tp_record(vdev, "set_map %u", asid);
+	const char *fault = tp_iotlb_fault(iotlb);
+
+	tp_record(vdev, "set_map %u %u %s", asid, iotlb->nmaps, fault ?: "sound");
 	return 0;
 }
 

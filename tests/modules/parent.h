@@ -36,6 +36,8 @@ struct tp_shape {
 	u8 config[TP_CONFIG_SIZE];
 };
 
+struct vhost_iotlb;
+
 struct tp_device {
 	struct vdpa_device vdpa;	/* first: release frees this pointer */
 	struct list_head list;
@@ -64,6 +66,9 @@ int tp_unmanaged_del(const char *name);
 void tp_unmanaged_del_all(void);
 const struct vdpa_config_ops *tp_ops_without(const char *names);
 int tp_live(void);
+
+/* iotlb.c */
+const char *tp_iotlb_fault(struct vhost_iotlb *iotlb);
 
 /* mgmt.c */
 int tp_mgmt_add(const char *name, char *words);

@@ -6,8 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use vdpa_test::ktap::case;
-use vdpa_test::sim::{Sim, MAC as OWN};
+use vdpa_test::parent::{self, Mgmt};
+use vdpa_test::sim::{for_vhost, Sim, MAC as OWN};
 use vdpa_test::user::{drop_ipc_lock, in_child};
+use vdpa_test::vdpa::Vdpa;
 use vdpa_test::vhost::net::{frame, Net, Setup};
 use vdpa_test::vhost::{backend, Area, Memory, Message, Node, Perm, PAGE};
 use vdpa_test::{ktap_main, sys, Errno};
@@ -28,6 +30,7 @@ ktap_main!(
     unmapping_a_part_of_pieces_by_pages,
     unmapping_everything,
     scattered_pages,
+    what_a_parent_in_c_is_told,
     batch_of_two_spaces,
     nothing_of_no_size,
 );
@@ -332,6 +335,39 @@ fn scattered_pages() {
     assert_eq!(pinned(), PAGES as u64 * 4);
     node.unmap(0, BASE, (PAGES * PAGE) as u64).unwrap();
     assert_eq!(pinned(), 0);
+}
+
+/// A parent in C looks at the list and the tree that it gets, of different numbers of pieces.
+fn what_a_parent_in_c_is_told() {
+    const PAGES: usize = 70;
+    let _m = Mgmt::new("m0", "");
+    for_vhost();
+    let mut v = Vdpa::new();
+    let _d = v.add("m0", "n0");
+    let node = owned();
+    parent::forget();
+    let area = Area::whole(&Memory::memfd(PAGES * PAGE), BASE);
+    // So that they do not lie one behind the other.
+    let nth = |n: usize| {
+        area.part(n * PAGE, PAGE)
+            .under(BASE + (2 * n * PAGE) as u64)
+    };
+    // From both ends.
+    let order = |n: usize| if n % 2 == 0 { n / 2 } else { PAGES - 1 - n / 2 };
+    for n in 0..PAGES {
+        node.map(0, &nth(order(n)), Perm::Rw).unwrap();
+    }
+    for n in 0..PAGES {
+        node.unmap(0, nth(order(n)).iova(), PAGE as u64).unwrap();
+    }
+    let told = (1..=PAGES).chain((0..PAGES).rev());
+    let expected: Vec<_> = told.map(|n| format!("0 {n} sound")).collect();
+    let calls = parent::calls("set_map");
+    let calls: Vec<_> = calls
+        .iter()
+        .map(|line| line.splitn(4, ' ').last().unwrap_or(""))
+        .collect();
+    assert_eq!(calls, expected);
 }
 
 fn batch_of_two_spaces() {
