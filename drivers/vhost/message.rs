@@ -17,7 +17,6 @@ use kernel::{
 use vdpa::{
     Asid,
     Device,
-    Loan,
     Permissions, //
 };
 use vdpa_bindings as bindings;
@@ -68,44 +67,88 @@ impl Message {
     }
 
     /// Does what it says. Fails with `EPERM` unless the owner wrote it, `EINVAL` if it is not known,
-    /// or as [`vhost::Memory`].
-    fn handle(&self, loan: &Loan, device: &Device<Bound>, session: &mut Session) -> Result {
+    /// `ENODEV` if the device was revoked, or as [`vhost::Memory`].
+    fn handle(&self, shared: &Shared) -> Result {
         let kind = u32::from(self.kind);
-        if kind == bindings::VHOST_IOTLB_UPDATE && self.size == 0 {
-            return Err(EINVAL);
+        if kind == bindings::VHOST_IOTLB_UPDATE {
+            return self.update(shared);
         }
-        let owner = session.owner()?;
-        let asid = match self.asid {
+        with_session(shared, |device, session| {
+            session.owner()?;
+            let asid = self.space(session);
+            let memory = &mut session.memory;
+            match kind {
+                bindings::VHOST_IOTLB_INVALIDATE => {
+                    let result = memory.invalidate(device, asid, self.iova, self.size);
+                    trace::unmap(&shared.loan, asid, self.iova, self.size, &result);
+                    result
+                }
+                bindings::VHOST_IOTLB_BATCH_BEGIN => memory.begin_batch(device, asid),
+                bindings::VHOST_IOTLB_BATCH_END => memory.end_batch(device, asid),
+                _ => Err(EINVAL),
+            }
+        })
+    }
+
+    /// The address space that it is about.
+    fn space(&self, session: &Session) -> Asid {
+        Asid::new(match self.asid {
             Some(asid) if session.accepted(bindings::VHOST_BACKEND_F_IOTLB_ASID) => asid,
             _ => 0,
-        };
-        let (asid, memory) = (Asid::new(asid), &mut session.memory);
-        match kind {
-            bindings::VHOST_IOTLB_UPDATE => {
-                let permissions = u32::from(self.permissions);
-                if permissions == 0 || permissions & !bindings::VHOST_ACCESS_RW != 0 {
-                    return Err(EINVAL);
-                }
-                let update = Update {
-                    iova: self.iova,
-                    size: self.size,
-                    uaddr: self.uaddr,
-                    permissions: Permissions::from_bits(permissions),
-                };
-                let result = memory.update(device, &owner, asid, &update);
-                trace::map(loan, asid, &update, &result);
-                result
-            }
-            bindings::VHOST_IOTLB_INVALIDATE => {
-                let result = memory.invalidate(device, asid, self.iova, self.size);
-                trace::unmap(loan, asid, self.iova, self.size, &result);
-                result
-            }
-            bindings::VHOST_IOTLB_BATCH_BEGIN => memory.begin_batch(device, asid),
-            bindings::VHOST_IOTLB_BATCH_END => memory.end_batch(device, asid),
-            _ => Err(EINVAL),
-        }
+        })
     }
+
+    /// Maps memory. It is found, and pinned, while nothing is locked and the device may go.
+    fn update(&self, shared: &Shared) -> Result {
+        if self.size == 0 {
+            return Err(EINVAL);
+        }
+        let permissions = u32::from(self.permissions);
+        let update = Update {
+            iova: self.iova,
+            size: self.size,
+            uaddr: self.uaddr,
+            permissions: Permissions::from_bits(permissions),
+        };
+        let (owner, asid) = with_session(shared, |_, session| {
+            Ok((session.owner()?, self.space(session)))
+        })?;
+        let result = (|| {
+            if permissions == 0 || permissions & !bindings::VHOST_ACCESS_RW != 0 {
+                return Err(EINVAL);
+            }
+            let mut plan = with_session(shared, |device, session| {
+                session.memory.plan(device, asid, &update)
+            })?;
+            let prepared = plan.prepare(&owner).or_else(|error| {
+                // What this batch unmapped may count as locked still.
+                let unpinned = error == ENOMEM
+                    && with_session(shared, |device, session| {
+                        session.memory.unpin_early(device, asid)
+                    })?;
+                if unpinned {
+                    plan.prepare(&owner)
+                } else {
+                    Err(error)
+                }
+            })?;
+            with_session(shared, |device, session| {
+                session.memory.commit(device, plan, prepared)
+            })
+        })();
+        trace::map(&shared.loan, asid, &update, &result);
+        result
+    }
+}
+
+/// Calls `f` with the device and its session locked. Fails with `ENODEV` if the device was revoked.
+fn with_session<R>(
+    shared: &Shared,
+    f: impl FnOnce(&Device<Bound>, &mut Session) -> Result<R>,
+) -> Result<R> {
+    let device = shared.loan.get().ok_or(ENODEV)?;
+    let mut session = shared.session.lock();
+    f(&device, (*session).as_mut().ok_or(ENODEV)?)
 }
 
 /// `write()`: handles messages until there is no whole one left, one fails, or a signal comes; how
@@ -132,8 +175,5 @@ fn write_one(shared: &Shared, from: &mut IovIterSource<'_>) -> Result {
         return Err(EFAULT);
     }
     from.advance(from.len().min(SIZE - USED));
-    let message = Message::parse(&bytes)?;
-    let device = shared.loan.get().ok_or(ENODEV)?;
-    let mut session = shared.session.lock();
-    message.handle(&shared.loan, &device, (*session).as_mut().ok_or(ENODEV)?)
+    Message::parse(&bytes)?.handle(shared)
 }

@@ -5,6 +5,7 @@
 use crate::{
     source::{
         to_pages,
+        Regions,
         Request, //
     },
     space::{
@@ -48,10 +49,50 @@ pub struct Update {
     pub permissions: Permissions,
 }
 
+/// Memory that is going to be mapped. Between plan and [`Memory::commit`] nothing is locked, as it may
+/// take the owner any time to provide it.
+pub struct Plan {
+    asid: Asid,
+    request: Request,
+    kind: Kind,
+    /// Whether there is something that counts as locked, but could be unpinned.
+    can_unpin: bool,
+}
+
+/// By what kind of addresses the device goes.
+enum Kind {
+    Pages(Lookup),
+    Owner,
+    Files { room: usize },
+}
+
+/// The memory of a [`Plan`], ready to be mapped.
+pub struct Prepared(Regions);
+
+impl Plan {
+    /// Finds the memory, and pins it if needed. The owner has to be the current process.
+    ///
+    /// Fails with `ENOMEM` if memory is short or may not be locked, `EFAULT` or `EINVAL` if there is no
+    /// such memory, `EOPNOTSUPP` if the device cannot use memory of that kind, `ENOSPC` if it is in more
+    /// pieces than can be mapped, `EPERM` if another process calls, or `EINTR` if this one is killed.
+    pub fn prepare(&mut self, owner: &ARef<Mm>) -> Result<Prepared> {
+        let regions = match &mut self.kind {
+            Kind::Pages(lookup) => {
+                // Not the last word, if there is something to unpin.
+                let is_final = !mem::take(&mut self.can_unpin);
+                self.request.pin(owner, lookup, is_final)?
+            }
+            Kind::Owner => self.request.share(owner)?,
+            Kind::Files { room } => self.request.files(owner, *room)?,
+        };
+        Ok(Prepared(regions))
+    }
+}
+
 /// What a device has of its owner's memory.
 ///
 /// If it is dropped while the device is lent, the device is told that nothing is mapped any more.
-/// What a device does not let go of stays where it is for ever.
+/// Pages that a device does not let go of stay pinned for ever.
 pub struct Memory {
     loan: Arc<Loan>,
     range: IovaRange,
@@ -135,19 +176,12 @@ impl Memory {
         self.find(asid)
     }
 
-    /// Maps memory of the owner, who has to be the current process.
+    /// Begins to map memory: checks what can be checked before it is known where the memory is.
     ///
     /// Fails with `EINVAL` if the device cannot reach the addresses, or what is asked for makes no
-    /// sense, `EEXIST` if something is mapped there already, `ENOSPC` if the limit is reached,
-    /// `ENOMEM` if memory is short or may not be locked, `EFAULT` or `EINVAL` if there is no such
-    /// memory, `EOPNOTSUPP` if the device cannot use memory of that kind, or with the device's error.
-    pub fn update(
-        &mut self,
-        device: &Device<Bound>,
-        owner: &ARef<Mm>,
-        asid: Asid,
-        update: &Update,
-    ) -> Result {
+    /// sense, `EEXIST` if something is mapped there already, `ENOSPC` if the limit is reached, or
+    /// `ENOMEM`.
+    pub fn plan(&mut self, device: &Device<Bound>, asid: Asid, update: &Update) -> Result<Plan> {
         let index = self.find_or_make(device, asid)?;
         let last = update
             .size
@@ -171,30 +205,72 @@ impl Memory {
         if space.overlap(request.first, request.last).is_some() {
             return Err(EEXIST);
         }
-        if space.count() >= self.limit {
+        let room = self.limit.saturating_sub(space.count());
+        if room == 0 {
             return Err(ENOSPC);
         }
-        let regions = if by_pages {
-            let lookup = match &mut self.lookup {
+        let kind = if by_pages {
+            let lookup = match self.lookup.take() {
                 Some(lookup) => lookup,
-                none => none.insert(Lookup::new()?),
+                None => Lookup::new()?,
             };
-            request.pin(owner, lookup)?
+            Kind::Pages(lookup)
         } else if device.has_bind_mm() {
-            request.share(owner)?
+            Kind::Owner
         } else {
-            request.files(owner)?
+            Kind::Files { room }
         };
+        Ok(Plan {
+            asid,
+            request,
+            kind,
+            can_unpin: space.has_limbo(),
+        })
+    }
+
+    /// Maps what was prepared.
+    ///
+    /// Fails with `EINVAL` if there is no such address space any more, `EEXIST` if something was mapped
+    /// there meanwhile, `ENOSPC` if the limit is reached, `ENOMEM`, or with the device's error.
+    pub fn commit(&mut self, device: &Device<Bound>, plan: Plan, prepared: Prepared) -> Result {
+        let Prepared(regions) = prepared;
+        if let Kind::Pages(lookup) = plan.kind {
+            self.lookup = Some(lookup);
+        }
+        let index = self.find_or_make(device, plan.asid)?;
+        let space = self.spaces.get_mut(index).ok_or(EINVAL)?;
+        if let (Some(first), Some(last)) = (regions.first(), regions.last()) {
+            if space
+                .overlap(first.region.first, last.region.last)
+                .is_some()
+            {
+                return Err(EEXIST);
+            }
+        }
         if space.count().saturating_add(regions.len()) > self.limit {
             return Err(ENOSPC);
         }
         space.insert(&self.style, device, regions, self.batch.is_some())
     }
 
+    /// Unpins what was unmapped in a batch, if there is any, for which the device is told what has been
+    /// collected so far. Says whether there was.
+    ///
+    /// Fails with `EINVAL` if there is no such address space, or with the device's error.
+    pub fn unpin_early(&mut self, device: &Device<Bound>, asid: Asid) -> Result<bool> {
+        let index = self.find_or_make(device, asid)?;
+        let space = self.spaces.get_mut(index).ok_or(EINVAL)?;
+        let waits = space.has_limbo();
+        if waits {
+            space.publish(device)?;
+        }
+        Ok(waits)
+    }
+
     /// Unmaps `size` bytes from `iova` on, whatever of it is mapped.
     ///
     /// Fails with `EINVAL` if there is no such address space, or the range is empty or too long;
-    /// `ENOMEM` if a piece could not be split; or with the device's error.
+    /// `ENOSPC` or `ENOMEM` if a piece could not be split; or with the device's error.
     pub fn invalidate(
         &mut self,
         device: &Device<Bound>,
@@ -216,7 +292,7 @@ impl Memory {
             to_pages(iova, last)
         };
         let space = self.spaces.get_mut(index).ok_or(EINVAL)?;
-        space.remove(&self.style, device, range, self.batch.is_some())
+        space.remove(&self.style, device, range, self.limit, self.batch.is_some())
     }
 
     /// Collects changes of an address space from now on, if the device is told of the whole.
@@ -289,9 +365,8 @@ impl Drop for Memory {
             return;
         }
         for space in mem::take(&mut self.spaces) {
-            if !space.is_empty() {
+            if space.abandon() {
                 pr_warn!("{}: memory stays pinned\n", self.loan.name());
-                mem::forget(space);
             }
         }
     }

@@ -212,22 +212,31 @@ impl Planned {
 
 /// Regions that are not mapped any more. Adding one never fails, and dropping many takes no stack.
 #[derive(Default)]
-pub(crate) struct Chain(Option<KBox<Region>>);
+pub(crate) struct Chain {
+    first: Option<KBox<Region>>,
+    len: usize,
+}
 
 impl Chain {
     pub(crate) fn push(&mut self, mut region: KBox<Region>) {
-        region.next = self.0.take();
-        self.0 = Some(region);
+        region.next = self.first.take();
+        self.first = Some(region);
+        self.len = self.len.saturating_add(1);
     }
 
-    fn pop(&mut self) -> Option<KBox<Region>> {
-        let mut region = self.0.take()?;
-        self.0 = region.next.take();
+    pub(crate) fn pop(&mut self) -> Option<KBox<Region>> {
+        let mut region = self.first.take()?;
+        self.first = region.next.take();
+        self.len = self.len.saturating_sub(1);
         Some(region)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.first.is_none()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 }
 

@@ -72,13 +72,19 @@ impl Request {
         Ok(regions)
     }
 
-    /// For physical addresses: pins the pages. The request has to be one of whole pages.
-    pub(crate) fn pin(&self, owner: &ARef<Mm>, lookup: &mut Lookup) -> Result<Regions> {
+    /// For physical addresses: pins the pages. The request has to be one of whole pages. `is_final` says
+    /// that it is not tried again if the owner may not lock so many.
+    pub(crate) fn pin(
+        &self,
+        owner: &ARef<Mm>,
+        lookup: &mut Lookup,
+        is_final: bool,
+    ) -> Result<Regions> {
         let bytes = self.last.wrapping_sub(self.first).checked_add(1);
         let bytes = usize::try_from(bytes.ok_or(EINVAL)?)?;
         let count = bytes / PAGE_SIZE;
         let charge = Charge::new(owner, count).inspect_err(|_| {
-            if may_print() {
+            if is_final && may_print() {
                 pr_warn!("{count} pages are more than the process may lock: RLIMIT_MEMLOCK\n");
             }
         })?;
@@ -108,8 +114,9 @@ impl Request {
 
     /// For a device that maps files itself.
     ///
-    /// Fails with `EOPNOTSUPP` if some of the memory is not that of a file that is shared.
-    pub(crate) fn files(&self, owner: &ARef<Mm>) -> Result<Regions> {
+    /// Fails with `EOPNOTSUPP` if some of the memory is not that of a file that is shared, or `ENOSPC` if
+    /// it is in more than `room` areas.
+    pub(crate) fn files(&self, owner: &ARef<Mm>, room: usize) -> Result<Regions> {
         let mut regions = KVec::new();
         self.each_area(owner, |area, offset, size| {
             let uaddr = self.uaddr.wrapping_add(offset);
@@ -118,6 +125,9 @@ impl Request {
             let special = virt::flags::IO | virt::flags::PFNMAP;
             if area.flags() & virt::flags::SHARED == 0 || area.flags() & special != 0 {
                 return Err(EOPNOTSUPP);
+            }
+            if regions.len() >= room {
+                return Err(ENOSPC);
             }
             let (file, start) = FileRef::of_area(area).ok_or(EOPNOTSUPP)?;
             let within = uaddr.wrapping_sub(u64::try_from(area.start())?);

@@ -13,6 +13,7 @@ use crate::{
     },
     source::Regions,
 };
+use core::mem;
 use kernel::{
     device::Bound,
     prelude::*,
@@ -81,7 +82,7 @@ impl Style {
             self.map(device, asid, region, piece)
         });
         told.map_err(
-            |error| match self.unmap_region(device, asid, region, upto) {
+            |error| match self.unmap_region(device, asid, region, Some(upto)) {
                 Ok(()) => Untold::Nothing(error),
                 Err(_) => Untold::Partly(error),
             },
@@ -96,24 +97,27 @@ impl Style {
         }
     }
 
-    /// Takes a region, as far as `upto`, away from a device that is told piece by piece.
+    /// Takes a region, or what of it is before `upto`, away from a device that is told piece by piece.
     fn unmap_region(
         &self,
         device: &Device<Bound>,
         asid: Asid,
         region: &Region,
-        upto: u64,
+        upto: Option<u64>,
     ) -> Result {
         match self {
             Style::Whole => Ok(()),
             Style::Pieces => region.each_piece(|piece| {
-                if piece.iova >= upto {
+                if upto.is_some_and(|upto| piece.iova >= upto) {
                     return Ok(());
                 }
                 self.unmap(device, asid, piece.iova, piece.size)
             }),
             Style::Iommu(_) => {
-                let size = upto.wrapping_sub(region.first).min(region.size());
+                let size = match upto {
+                    Some(upto) => upto.wrapping_sub(region.first).min(region.size()),
+                    None => region.size(),
+                };
                 if size == 0 {
                     return Ok(());
                 }
@@ -144,8 +148,9 @@ pub struct Totals {
 
 /// An address space.
 ///
-/// A region is dropped only when the device was told that it is not mapped any more, and said that it
-/// understood. Until then it is in `limbo`.
+/// Pages are unpinned only when the device was told that they are not mapped any more, and said that it
+/// understood. Until then their region is in `limbo`. (Other memory is not there by our doing, and a
+/// device that uses files has references of its own.)
 ///
 /// # Invariants
 ///
@@ -189,6 +194,30 @@ impl Space {
     /// Whether nothing is left that the device may still use.
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0 && self.limbo.is_empty()
+    }
+
+    /// Whether the device has to be told before what was unmapped is unpinned.
+    pub(crate) fn has_limbo(&self) -> bool {
+        !self.limbo.is_empty()
+    }
+
+    /// Keeps a region that was unmapped, if that is needed, until the device lets go of it.
+    fn keep(&mut self, region: KBox<Region>) {
+        if region.pinned() != 0 {
+            self.limbo.push(region);
+        }
+    }
+
+    /// Gives up what the device does not let go of: its pages stay pinned for ever. Says whether there
+    /// were any.
+    pub(crate) fn abandon(mut self: KBox<Self>) -> bool {
+        while let Some(region) = self.overlap(0, u64::MAX).and_then(|key| self.take(key)) {
+            self.keep(region);
+        }
+        let limbo = mem::take(&mut self.limbo);
+        let any = !limbo.is_empty();
+        mem::forget(limbo);
+        any
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -292,7 +321,7 @@ impl Space {
         self.publish(device).inspect_err(|_| {
             // It may have taken some of it.
             while let Some(region) = self.overlap(first, last).and_then(|key| self.take(key)) {
-                self.limbo.push(region);
+                self.keep(region);
             }
             let _ = self.publish(device);
         })
@@ -310,9 +339,9 @@ impl Space {
                 Untold::Partly(error) => (index.saturating_add(1), error),
             };
             for Planned { region, .. } in regions.into_iter().take(told) {
-                let untold = style.unmap_region(device, self.asid, &region, u64::MAX);
+                let untold = style.unmap_region(device, self.asid, &region, None);
                 if untold.is_err() {
-                    self.limbo.push(region);
+                    self.keep(region);
                 }
             }
             return Err(error);
@@ -320,20 +349,29 @@ impl Space {
         Ok(regions)
     }
 
-    /// Removes what is mapped at these addresses. `later` is as for [`insert`](Self::insert).
+    /// Removes what is mapped at these addresses. `later` is as for [`insert`](Self::insert), unless
+    /// more than `limit` regions wait for that.
     ///
-    /// Fails with `ENOMEM` or `ENOSPC` if a region had to be split and could not be; then nothing
-    /// changes. Or with the device's error; then nothing is mapped there, but what was is kept until
-    /// the device lets go of it.
+    /// Fails with `ENOSPC` if a region had to be split and there are `limit` already, or `ENOMEM`; then
+    /// nothing changes. Or with the device's error; then nothing is mapped there, but what was is kept
+    /// until the device lets go of it. A device that is told piece by piece loses a piece for a
+    /// moment in order to have a part of it; if it does not take that back, the whole regions go.
     pub(crate) fn remove(
         &mut self,
         style: &Style,
         device: &Device<Bound>,
         (first, last): (u64, u64),
+        limit: usize,
         later: bool,
     ) -> Result {
+        let next = last.checked_add(1);
+        // Only a hole in one region makes more of them than there were.
+        let (before, behind) = (self.across(first), next.and_then(|next| self.across(next)));
+        if before.is_some() && before == behind && self.count >= limit {
+            return Err(ENOSPC);
+        }
         self.split(style, device, first)?;
-        if let Some(next) = last.checked_add(1) {
+        if let Some(next) = next {
             self.split(style, device, next)?;
         }
         let mut result = Ok(());
@@ -346,32 +384,34 @@ impl Space {
             // Nothing is behind it.
             done = region.last == last;
             if self.mirror.is_some() {
-                self.limbo.push(region);
+                self.keep(region);
                 continue;
             }
-            match style.unmap_region(device, self.asid, &region, u64::MAX) {
+            match style.unmap_region(device, self.asid, &region, None) {
                 Ok(()) => removed.push(region),
                 Err(error) => {
-                    self.limbo.push(region);
+                    self.keep(region);
                     result = Err(error);
                 }
             }
         }
         drop(removed);
-        if !later {
+        if !later || self.limbo.len() > limit {
             self.publish(device)?;
         }
         result
     }
 
+    /// The key of the region that begins before `at` and reaches over it.
+    fn across(&self, at: u64) -> Option<u64> {
+        self.overlap(at, at).filter(|key| *key != at)
+    }
+
     /// Sees to it that no region reaches over `at`.
     fn split(&mut self, style: &Style, device: &Device<Bound>, at: u64) -> Result {
-        let Some(key) = self.overlap(at, at) else {
+        let Some(key) = self.across(at) else {
             return Ok(());
         };
-        if key == at {
-            return Ok(());
-        }
         let place = Place::new(GFP_KERNEL_ACCOUNT)?;
         self.reserve(1)?;
         let left = self.regions.get_mut(&key).ok_or(EINVAL)?;
@@ -401,8 +441,8 @@ impl Space {
             // What the device has of both is not known.
             for key in [key, at] {
                 if let Some(region) = self.take(key) {
-                    let _ = style.unmap_region(device, self.asid, &region, u64::MAX);
-                    self.limbo.push(region);
+                    let _ = style.unmap_region(device, self.asid, &region, None);
+                    self.keep(region);
                 }
             }
         }
@@ -412,15 +452,24 @@ impl Space {
     /// Removes everything, of a device that was reset, and lets the device forget what it may still
     /// have.
     pub(crate) fn clear(&mut self, style: &Style, device: &Device<Bound>) -> Result {
-        let removed = self.remove(style, device, (0, u64::MAX), false);
-        let forgotten = if device.has_reset_map() {
-            device.reset_map(self.asid)
-        } else {
-            removed
-        };
-        if forgotten.is_ok() {
+        let removed = self.remove(style, device, (0, u64::MAX), usize::MAX, false);
+        if device.has_reset_map() {
+            device.reset_map(self.asid)?;
             self.limbo = Chain::default();
+            return Ok(());
         }
-        forgotten
+        if self.mirror.is_some() {
+            return removed;
+        }
+        // What it did not let go of before.
+        let mut result = Ok(());
+        let mut limbo = mem::take(&mut self.limbo);
+        while let Some(region) = limbo.pop() {
+            if let Err(error) = style.unmap_region(device, self.asid, &region, None) {
+                self.keep(region);
+                result = Err(error);
+            }
+        }
+        result
     }
 }

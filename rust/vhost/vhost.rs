@@ -15,6 +15,8 @@ mod space;
 pub use self::{
     memory::{
         Memory,
+        Plan,
+        Prepared,
         Update, //
     },
     space::Totals, //

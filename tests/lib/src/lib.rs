@@ -24,5 +24,6 @@ pub mod user_disk;
 pub mod user_nic;
 pub mod vdpa;
 pub mod vhost;
+pub mod withheld;
 
 pub use errno::Errno;

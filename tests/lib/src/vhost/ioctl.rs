@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 
 use crate::errno::Errno;
+use crate::withheld::Withheld;
 
 /// A request and what its argument is.
 #[derive(Clone, Copy)]
@@ -179,7 +180,21 @@ pub const GET_FORK_FROM_OWNER: Request<u8> = Request::get(0x85);
 /// An ioctl with a pointer that leads nowhere.
 pub fn ioctl_nowhere(file: &File, number: u64) -> Result<(), Errno> {
     // SAFETY: Nothing is mapped at zero, so the kernel finds no argument.
-    let ret = unsafe { libc::ioctl(file.as_raw_fd(), number, ptr::null_mut::<u8>()) };
+    unsafe { ioctl_at(file, number, ptr::null_mut()) }
+}
+
+/// An ioctl whose argument is in a page that is not there yet.
+pub fn ioctl_withheld(file: &File, number: u64, page: &Withheld) -> Result<(), Errno> {
+    // SAFETY: Nobody has references into that page, and no argument is larger.
+    unsafe { ioctl_at(file, number, page.uaddr() as *mut u8) }
+}
+
+/// # Safety
+///
+/// The kernel may write the argument there.
+unsafe fn ioctl_at(file: &File, number: u64, argument: *mut u8) -> Result<(), Errno> {
+    // SAFETY: By the safety requirements.
+    let ret = unsafe { libc::ioctl(file.as_raw_fd(), number, argument) };
     if ret < 0 {
         return Err(Errno::last());
     }

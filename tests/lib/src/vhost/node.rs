@@ -11,6 +11,7 @@ use crate::vhost::ioctl::{self, ioctl};
 use crate::vhost::iotlb::{Message, Perm};
 use crate::vhost::memory::Area;
 use crate::vhost::EventFd;
+use crate::withheld::Withheld;
 
 /// Bits of the status of a device.
 pub mod status {
@@ -96,6 +97,11 @@ impl Node {
     /// A request whose argument is not there.
     pub fn ioctl_nowhere(&self, number: u64) -> Result<()> {
         ioctl::ioctl_nowhere(&self.0, number)
+    }
+
+    /// A request whose argument comes later.
+    pub fn ioctl_withheld(&self, number: u64, page: &Withheld) -> Result<()> {
+        ioctl::ioctl_withheld(&self.0, number, page)
     }
 
     fn get<T: ioctl::Argument + Default>(&self, request: ioctl::Request<T>) -> Result<T> {

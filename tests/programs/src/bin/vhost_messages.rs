@@ -21,8 +21,11 @@ ktap_main!(
     refused_with_the_reason,
     permissions,
     limit_of_mappings,
+    limit_of_parts,
+    batch_without_end,
     locked_memory_is_counted,
     locked_memory_has_a_limit,
+    locked_memory_in_a_batch,
     pages_that_do_not_match,
     unmapping_a_part,
     unmapping_a_part_of_pieces,
@@ -77,7 +80,7 @@ fn sizes_and_versions() {
     for len in [0, 3, 39] {
         assert_eq!(node.write(&whole[..len]), Err(Errno::EINVAL), "{len} bytes");
     }
-    assert_eq!(node.write(&whole[..40]), Ok(72), "all that counts");
+    node.write(&whole[..40]).expect("all that counts");
     node.unmap(0, BASE, PAGE as u64).unwrap();
     assert_eq!(node.write(&update(&area).v1()), Ok(72));
     let mut unknown = invalidate(BASE, 1).v2(0);
@@ -152,6 +155,9 @@ fn permissions() {
     }
 }
 
+/// How many mappings an address space can have.
+const LIMIT: usize = 2048;
+
 fn limit_of_mappings() {
     let _sim = Sim::net_with(&[("max_iotlb_entries", "4096")]);
     let node = owned();
@@ -159,7 +165,7 @@ fn limit_of_mappings() {
         .trim()
         .parse()
         .unwrap();
-    assert_eq!(limit, 2048);
+    assert_eq!(limit, LIMIT);
     let area = Area::whole(&Memory::memfd((limit + 1) * PAGE), BASE);
     // So that they do not lie one behind the other.
     let nth = |n: usize| {
@@ -176,6 +182,50 @@ fn limit_of_mappings() {
     .unwrap();
     node.unmap(0, nth(0).iova(), PAGE as u64).unwrap();
     assert_eq!(node.map(0, &nth(limit), Perm::Rw), Ok(()));
+}
+
+/// Unmapping makes two mappings of one: not any number of them.
+fn limit_of_parts() {
+    let _sim = Sim::net_with(&[("max_iotlb_entries", "65536")]);
+    let node = owned();
+    let page = PAGE as u64;
+    let area = Area::whole(&Memory::memfd(2 * (LIMIT + 2) * PAGE), BASE);
+    node.map(0, &area, Perm::Rw).unwrap();
+    let hole = |n: usize| BASE + (2 * n as u64 + 1) * page;
+    node.batch(0, || {
+        (0..LIMIT - 1).try_for_each(|n| node.unmap(0, hole(n), page))
+    })
+    .unwrap();
+    let next = hole(LIMIT - 1);
+    assert_eq!(node.unmap(0, next, page), Err(Errno::ENOSPC));
+    let inside = area.part((next - BASE) as usize, PAGE);
+    assert_eq!(node.map(0, &inside, Perm::Rw), Err(Errno::EEXIST));
+    // With one less there is room again.
+    node.unmap(0, BASE, page).unwrap();
+    node.unmap(0, next, page).unwrap();
+}
+
+/// What was unmapped is kept until the device is told, but not any amount of it.
+fn batch_without_end() {
+    let _parent = Mgmt::new("m0", "dev.id=26");
+    for_vhost();
+    let mut v = Vdpa::new();
+    let _device = v.add("m0", "n0");
+    let node = owned();
+    let area = Area::whole(&Memory::private(PAGE), BASE);
+    node.iotlb(0, Message::BatchBegin).unwrap();
+    node.map(0, &area, Perm::Rw).unwrap();
+    node.unmap(0, BASE, PAGE as u64).unwrap();
+    assert_eq!(parent::calls("set_map").len(), 0, "it is collected");
+    assert_eq!(pinned(), 4, "the device may have been told before");
+    for _ in 0..LIMIT + 8 {
+        node.map(0, &area, Perm::Rw).unwrap();
+        node.unmap(0, BASE, PAGE as u64).unwrap();
+    }
+    assert_eq!(parent::calls("set_map").len(), 1);
+    assert!(pinned() <= 4 * LIMIT as u64, "{} kB", pinned());
+    node.iotlb(0, Message::BatchEnd).unwrap();
+    assert_eq!(pinned(), 0);
 }
 
 fn locked_memory_is_counted() {
@@ -205,18 +255,44 @@ fn locked_memory_is_counted() {
     assert_eq!(pinned(), 0);
 }
 
+/// Lets this process lock so many pages, if it may not lock any amount.
+fn limit_locked_memory(pages: usize) {
+    let limit = libc::rlimit {
+        rlim_cur: (pages * PAGE) as u64,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: The structure lives across the call.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+    assert_eq!(set, 0);
+}
+
+/// What was unmapped in a batch does not count, although the device may still have it.
+fn locked_memory_in_a_batch() {
+    let _sim = Sim::net_with(&[("use_va", "N")]);
+    in_child(|| {
+        limit_locked_memory(32);
+        drop_ipc_lock();
+        let node = owned();
+        let area = Area::whole(&Memory::private(32 * PAGE), BASE);
+        let elsewhere = area.under(2 * BASE);
+        node.map(0, &area, Perm::Rw).unwrap();
+        node.batch(0, || {
+            node.unmap(0, BASE, area.len() as u64)?;
+            node.map(0, &elsewhere, Perm::Rw)
+        })
+        .unwrap();
+        assert_eq!(pinned(), 32 * 4);
+        let again = area.part(0, PAGE);
+        assert_eq!(node.map(0, &again, Perm::Rw), Err(Errno::ENOMEM));
+    });
+}
+
 fn locked_memory_has_a_limit() {
     let _sim = Sim::net_with(&[("use_va", "N")]);
     in_child(|| {
         let node = owned();
         let area = Area::whole(&Memory::private(64 * PAGE), BASE);
-        let limit = libc::rlimit {
-            rlim_cur: 32 * PAGE as u64,
-            rlim_max: libc::RLIM_INFINITY,
-        };
-        // SAFETY: The structure lives across the call.
-        let set = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
-        assert_eq!(set, 0);
+        limit_locked_memory(32);
         // Who may lock any amount is not limited.
         node.map(0, &area, Perm::Rw).unwrap();
         node.unmap(0, BASE, 64 * PAGE as u64).unwrap();

@@ -8,7 +8,8 @@ use std::thread;
 use vdpa_test::sim::{Sim, MAC as OWN};
 use vdpa_test::vdpa::Vdpa;
 use vdpa_test::vhost::net::{frame, Net, Setup};
-use vdpa_test::vhost::{Area, EventFd, Memory, Node, Perm};
+use vdpa_test::vhost::{ioctl, Area, EventFd, Memory, Node, Perm};
+use vdpa_test::withheld::Withheld;
 use vdpa_test::{ktap_main, sys, Errno};
 
 ktap_main!(
@@ -21,6 +22,8 @@ ktap_main!(
     mapped_memory_is_released,
     kicked_and_called_meanwhile,
     another_device_meanwhile,
+    argument_that_does_not_come,
+    memory_that_does_not_come,
 );
 
 /// What is left of a node whose device is gone.
@@ -182,4 +185,41 @@ fn another_device_meanwhile() {
     assert_eq!(other.status(), Ok(0));
     other.set_status(1).unwrap();
     assert_eq!(other.status(), Ok(1));
+}
+
+/// Deletes a device while somebody uses its node, in a way that waits for a page.
+fn deleted_before_a_page_comes(
+    mut sim: Sim,
+    node: Node,
+    f: impl FnOnce(&Node, &Withheld) -> Result<(), Errno> + Send + 'static,
+) {
+    let (page, node) = (Arc::new(Withheld::page()), Arc::new(node));
+    let user = {
+        let (page, node) = (page.clone(), node.clone());
+        thread::spawn(move || f(&node, &page))
+    };
+    page.wait_for_access();
+    let deletion = thread::spawn(move || sim.v.del("n0"));
+    sys::wait_for("the device to be deleted", || deletion.is_finished());
+    assert_revoked(&node);
+    assert!(!user.is_finished());
+    page.give();
+    assert_eq!(user.join().expect("a thread"), Err(Errno::ENODEV));
+}
+
+fn argument_that_does_not_come() {
+    let sim = Sim::net();
+    let node = Node::open("n0");
+    deleted_before_a_page_comes(sim, node, |node, page| {
+        node.ioctl_withheld(ioctl::SET_STATUS.number(), page)
+    });
+}
+
+fn memory_that_does_not_come() {
+    let sim = Sim::net_with(&[("use_va", "N")]);
+    let node = Node::open("n0");
+    node.set_owner().unwrap();
+    deleted_before_a_page_comes(sim, node, |node, page| {
+        node.map(0, &Area::whole(page.memory(), 0x10_0000), Perm::Rw)
+    });
 }
