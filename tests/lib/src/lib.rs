@@ -16,6 +16,7 @@ pub mod ktap;
 pub mod kunit;
 pub mod nl;
 pub mod parent;
+pub mod pins;
 pub mod sim;
 pub mod sys;
 pub mod trouble;
