@@ -2,7 +2,7 @@
 #
 # Front door. Kbuild describes the modules; the work is done by scripts in tools/.
 
-export KDIR MIRROR DESTDIR KERNEL TIME
+export KDIR MIRROR DESTDIR KERNEL TIME TARGET
 
 .PHONY: help modules demo check matrix fuzz bench shell lint doc rust-analyzer install clean clean-cache
 
@@ -15,7 +15,8 @@ help:
 	@echo "                 STACK=c, STACK=rust or, with the parts that are to be Rust,"
 	@echo "                 STACK=vdpa+sim for one stack, ONLY=NAME for one test program"
 	@echo "  matrix         a few tests on every combination of C and Rust modules"
-	@echo "  fuzz           malformed netlink messages on the debug kernel, for TIME=300 s"
+	@echo "  fuzz           malformed netlink messages and misuse of vhost-vdpa on the debug"
+	@echo "                 kernel, for TIME=300 s; TARGET=netlink or TARGET=vhost for one"
 	@echo "  bench          what things cost, in instructions, C and Rust side by side"
 	@echo "  shell          an interactive VM with the modules and the tools in it;"
 	@echo "                 STACK=c with the C modules"

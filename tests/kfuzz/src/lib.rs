@@ -17,6 +17,8 @@ pub mod points;
 pub mod random;
 pub mod report;
 pub mod session;
+pub mod text;
+pub mod vhost;
 
 pub use options::Options;
 pub use random::Random;

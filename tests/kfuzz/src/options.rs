@@ -5,17 +5,19 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub const USAGE: &str = "\
-[--seed N|random] [--messages N | --seconds N] [--threads N]
+[--seed N|random] [--messages N | --calls N | --seconds N] [--threads N]
   [--guided yes|no] [--churn yes|no] [--journal yes|no] [--out FOLDER]
   [--replay FILE]... [--repeat N]
 
   --seed      what all choices follow from (1)
   --messages  how many, all threads together (the default: 3000)
+  --calls     the same for a fuzzer that makes calls (the default: 40000,
+              on the debug kernel 12000)
   --seconds   how long, instead
   --threads   how many send (4)
   --guided    go on from inputs that reached new code; yes with --seconds, else
               no: then what each thread sends follows from the seed alone
-  --churn     one more thread makes devices come and go (yes)
+  --churn     one more thread makes devices come and go, or disturbs them (yes)
   --journal   keep the last inputs of each thread in FOLDER/ring-N (yes)
   --out       for the journal and the report of coverage (/out, if it is there)
   --replay    send what a file holds, a thread for each file
@@ -40,6 +42,8 @@ pub struct Options {
     pub out: Option<PathBuf>,
     pub replay: Vec<PathBuf>,
     pub repeat: usize,
+    /// Where the streams of random numbers begin: a run of several parts has others in each.
+    pub stream: u64,
 }
 
 impl Default for Options {
@@ -55,6 +59,7 @@ impl Default for Options {
             out: out.is_dir().then_some(out),
             replay: Vec::new(),
             repeat: 1,
+            stream: 0,
         }
     }
 }
@@ -82,7 +87,12 @@ fn random_seed() -> u64 {
 impl Options {
     /// Fails with a message for the user.
     pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Self, String> {
-        let mut options = Options::default();
+        Options::default().with(args)
+    }
+
+    /// With what the command line asks for. Fails with a message for the user.
+    pub fn with(self, args: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        let mut options = self;
         let mut guided = None;
         let mut args = args.into_iter();
         while let Some(name) = args.next() {
@@ -90,7 +100,7 @@ impl Options {
             match name.as_str() {
                 "--seed" if value == "random" => options.seed = random_seed(),
                 "--seed" => options.seed = number(&name, &value)?,
-                "--messages" => options.limit = Limit::Messages(number(&name, &value)?),
+                "--messages" | "--calls" => options.limit = Limit::Messages(number(&name, &value)?),
                 "--seconds" => {
                     let time = Duration::from_secs(number(&name, &value)?);
                     options.limit = Limit::Time(time);

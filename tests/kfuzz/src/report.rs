@@ -2,8 +2,11 @@
 //! What the fuzzers print: KTAP, version 1.
 
 use std::io::Write;
+use std::path::Path;
 
 use vdpa_test::ktap::note;
+
+use crate::coverage::Coverage;
 
 /// A part of a whole, for people.
 pub fn part(n: usize, all: usize) -> String {
@@ -52,4 +55,36 @@ impl Results {
     pub fn all_ok(&self) -> bool {
         !self.failed && self.number == self.planned
     }
+}
+
+/// Who reached what of a module: numbers for all, details in a file of a folder. The
+/// problem, if inputs reached less than so many percent.
+pub fn report_coverage(
+    module: &str,
+    coverage: &Coverage,
+    out: Option<&Path>,
+    least: usize,
+) -> Vec<String> {
+    let (reached, all) = coverage.count();
+    note(format!(
+        "coverage of {module} by inputs: {} points",
+        part(reached, all)
+    ));
+    note(format!(
+        "(without {} for loading, in tests, in library code that is not used, before panics)",
+        coverage.left_out()
+    ));
+    for (krate, count) in coverage.by_crate() {
+        note(format!("  {krate}: {count}"));
+    }
+    if let Some(out) = out {
+        let file = out.join(format!("coverage-{module}.txt"));
+        if std::fs::write(&file, coverage.gaps()).is_ok() {
+            note(format!("what was not reached: {}", file.display()));
+        }
+    }
+    let low = reached * 100 < all * least;
+    low.then(|| format!("less than {least} %: the fuzzer is broken"))
+        .into_iter()
+        .collect()
 }

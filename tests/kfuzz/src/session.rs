@@ -42,6 +42,9 @@ pub trait Worker {
 
 /// What is fuzzed.
 pub trait Target: Sync {
+    /// What an input consists of, in the plural.
+    const UNIT: &'static str;
+
     type Input: Input;
     type Worker: Worker<Input = Self::Input>;
 
@@ -102,6 +105,17 @@ impl<'a, T: Target> Session<'a, T> {
         }
     }
 
+    /// Goes on from inputs that were good in another run.
+    pub fn with_corpus(mut self, corpus: Corpus<T::Input>) -> Self {
+        self.corpus = corpus;
+        self
+    }
+
+    /// The inputs that were good.
+    pub fn into_corpus(self) -> Corpus<T::Input> {
+        self.corpus
+    }
+
     /// Whether the threads are to end.
     pub fn is_over(&self) -> bool {
         self.stop.load(Relaxed)
@@ -126,8 +140,9 @@ impl<'a, T: Target> Session<'a, T> {
         let messages = self.messages();
         let inputs: u64 = self.progress.iter().map(|p| p.inputs.load(Relaxed)).sum();
         let rate = messages as f64 / seconds.max(0.001);
+        let unit = T::UNIT;
         let mut text =
-            format!("{seconds:.0} s: {messages} messages in {inputs} inputs, {rate:.0} a second");
+            format!("{seconds:.0} s: {messages} {unit} in {inputs} inputs, {rate:.0} a second");
         if let Some(coverage) = self.coverage {
             let (reached, all) = coverage.count();
             text += &format!(", coverage {}", part(reached, all));
@@ -180,7 +195,8 @@ impl<'a, T: Target> Session<'a, T> {
         let mut worker = self.target.worker();
         let kcov = self.coverage.map(|c| (c, Kcov::start().expect("KCOV")));
         let mut journal = self.journal(thread);
-        let mut random = Random::new(self.options.seed, thread as u64);
+        let stream = self.options.stream + thread as u64;
+        let mut random = Random::new(self.options.seed, stream);
         let mut give = |input: T::Input, random: &mut Random| {
             let text = input.to_text();
             if let Some(journal) = &mut journal {

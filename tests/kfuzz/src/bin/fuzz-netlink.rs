@@ -11,7 +11,7 @@ use vdpa_kfuzz::netlink::socket::new_namespace;
 use vdpa_kfuzz::netlink::worker::Surroundings;
 use vdpa_kfuzz::netlink::{world, Netlink};
 use vdpa_kfuzz::options::USAGE;
-use vdpa_kfuzz::report::{part, Results};
+use vdpa_kfuzz::report::{report_coverage, Results};
 use vdpa_kfuzz::{Options, Random, Session};
 use vdpa_test::ktap::{mark, note};
 
@@ -26,32 +26,6 @@ fn coverage() -> Result<Coverage, String> {
         note(format!("blind, without coverage: {reason}"));
     }
     found
-}
-
-/// Who reached what: numbers for all, details in a file.
-fn report_coverage(options: &Options, coverage: &Coverage) -> Vec<String> {
-    let (reached, all) = coverage.count();
-    note(format!(
-        "coverage of vdpa.ko by messages: {} points",
-        part(reached, all)
-    ));
-    note(format!(
-        "(without {} for loading, in tests, in library code that is not used, before panics)",
-        coverage.left_out()
-    ));
-    for (krate, count) in coverage.by_crate() {
-        note(format!("  {krate}: {count}"));
-    }
-    if let Some(out) = &options.out {
-        let file = out.join("coverage.txt");
-        if std::fs::write(&file, coverage.gaps()).is_ok() {
-            note(format!("what was not reached: {}", file.display()));
-        }
-    }
-    let low = reached * 100 < all * LEAST_COVERAGE;
-    low.then(|| format!("less than {LEAST_COVERAGE} %: the fuzzer is broken"))
-        .into_iter()
-        .collect()
 }
 
 fn run(options: &Options) -> bool {
@@ -92,7 +66,9 @@ fn run(options: &Options) -> bool {
         }
         Ok(coverage) => {
             results.result("commands", &problems);
-            results.result("coverage", &report_coverage(options, coverage));
+            let out = options.out.as_deref();
+            let problems = report_coverage("vdpa.ko", coverage, out, LEAST_COVERAGE);
+            results.result("coverage", &problems);
         }
         Err(reason) => {
             results.result("commands", &problems);

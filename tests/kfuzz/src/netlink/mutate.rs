@@ -216,6 +216,8 @@ impl Netlink {
 }
 
 impl Target for Netlink {
+    const UNIT: &'static str = "messages";
+
     type Input = Steps;
     type Worker = Worker;
 

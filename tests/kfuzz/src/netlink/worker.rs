@@ -11,11 +11,11 @@ use vdpa_test::Errno;
 
 use super::answers::{is_possible, Answers, Command};
 use super::draft;
-use super::hex as hex_of;
 use super::socket::{as_who, Socket};
 use super::sound::{self, Says};
 use super::{After, Step, Steps, Who};
 use crate::session;
+use crate::text::hex as hex_of;
 
 /// A list of more datagrams has no end.
 const ENDLESS: usize = 1000;

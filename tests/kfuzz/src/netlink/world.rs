@@ -5,8 +5,8 @@ use vdpa_test::genl::Family;
 use vdpa_test::vdpa::*;
 use vdpa_test::{parent, sys};
 
-use super::hex;
 use crate::random::Random;
+use crate::text::hex;
 
 /// A management device.
 pub struct Manager {
