@@ -220,6 +220,20 @@ pub fn driver_of(device: &str) -> Option<String> {
     Some(link.file_name()?.to_string_lossy().into_owned())
 }
 
+/// Gives a device to this driver, whichever has it.
+#[track_caller]
+pub fn rebind(device: &str, driver: &str) {
+    let path = device_path(device);
+    write(path.join("driver_override"), driver);
+    if driver_of(device).as_deref() != Some(driver) {
+        if driver_of(device).is_some() {
+            write(path.join("driver/unbind"), device);
+        }
+        write(format!("{BUS}/drivers_probe"), device);
+    }
+    assert_eq!(driver_of(device).as_deref(), Some(driver));
+}
+
 /// What takes longer never happens. An emulated debug kernel on a busy machine is slow.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -253,15 +253,6 @@ fn rings_of_different_kinds() {
     }
 }
 
-/// Gives a device to another driver.
-fn rebind(device: &str, driver: &str) {
-    let path = sys::device_path(device).display().to_string();
-    sys::write(format!("{path}/driver_override"), driver);
-    sys::write(format!("{path}/driver/unbind"), device);
-    sys::write(format!("{}/drivers_probe", sys::BUS), device);
-    assert_eq!(sys::driver_of(device).as_deref(), Some(driver));
-}
-
 /// One end in the kernel, one in a process, as with a guest and its host.
 fn process_and_host() {
     need_peers();
@@ -269,7 +260,7 @@ fn process_and_host() {
     let mut v = Vdpa::new();
     let _b = v.add_by(&v.new_msg("vdpasim_net", "b").attr(MAC, &MAC_B), "b");
     sys::modprobe("vhost_vdpa");
-    rebind("b", "vhost_vdpa");
+    sys::rebind("b", "vhost_vdpa");
     assert_eq!(set_peer("b", "n1"), Errno::OK);
     let mut guest = Net::start(&Setup::new("b"));
     // The host sends to an address of which it is told that it is the guest's.
