@@ -244,7 +244,12 @@ impl Net {
 
     /// Whether the device is done with all that it was given to send.
     pub fn is_idle(&self, pair: usize) -> bool {
-        self.pairs[pair].sent.is_empty()
+        self.in_flight(pair) == 0
+    }
+
+    /// How many chains the device has to send and was not found to be done with.
+    pub fn in_flight(&self, pair: usize) -> usize {
+        self.pairs[pair].sent.len()
     }
 
     /// Takes back what the device has sent.
