@@ -17,6 +17,7 @@ pub mod kunit;
 pub mod nl;
 pub mod parent;
 pub mod pins;
+pub mod qemu;
 pub mod sim;
 pub mod sys;
 pub mod trouble;

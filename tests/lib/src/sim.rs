@@ -19,6 +19,9 @@ pub const PARAMETERS: [(&str, &str); 3] = [
 /// Ours has one more.
 const QUEUE_SIZE: (&str, &str) = ("queue_size", "256");
 
+/// The parameter for devices that get the memory of a guest page by page.
+pub const ROOM: (&str, &str) = ("max_iotlb_entries", "131072");
+
 const FAMILY: [&str; 4] = ["vdpa_sim_net", "vdpa_sim_blk", "vdpa_sim", "vringh"];
 
 fn path(name: &str) -> String {
@@ -38,6 +41,22 @@ pub fn for_vhost() {
     for other in ["virtio_vdpa", "vdpa_test_driver"] {
         if sys::is_loaded(other) {
             sys::rmmod_ok(other);
+        }
+    }
+    sys::modprobe("vhost_vdpa");
+}
+
+/// Has vhost_vdpa there, with room for the memory of guests: C's takes each run of pages for a
+/// mapping.
+pub fn for_guests() {
+    let (name, value) = ROOM;
+    let limit = format!("/sys/module/vhost_vdpa/parameters/{name}");
+    if !sys::is_ours("vhost_vdpa") {
+        if sys::is_loaded("vhost_vdpa") && sys::read(limit).trim() != value {
+            sys::rmmod_ok("vhost_vdpa");
+        }
+        if !sys::is_loaded("vhost_vdpa") {
+            sys::sh(&format!("modprobe vhost_vdpa {name}={value}")).expect_ok();
         }
     }
     sys::modprobe("vhost_vdpa");
