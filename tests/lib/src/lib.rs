@@ -11,6 +11,7 @@ pub mod differences;
 pub mod errno;
 pub mod faults;
 pub mod genl;
+pub mod guest;
 pub mod kmsg;
 pub mod ktap;
 pub mod kunit;
@@ -26,6 +27,7 @@ pub mod user_disk;
 pub mod user_nic;
 pub mod vdpa;
 pub mod vhost;
+pub mod wire;
 pub mod withheld;
 
 pub use errno::Errno;
