@@ -8,6 +8,7 @@
 /* First, to avoid forward references to `enum` types, as the kernel does. */
 #include <linux/hrtimer_types.h>
 
+#include <linux/irqbypass.h>
 #include <linux/vdpa.h>
 #include <linux/vhost_iotlb.h>
 #include <linux/virtio.h>

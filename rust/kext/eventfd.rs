@@ -122,7 +122,12 @@ impl SignalCell {
 
     /// Whether there is an eventfd.
     pub fn is_set(&self) -> bool {
-        !self.0.load(Relaxed).is_null()
+        !self.as_raw().is_null()
+    }
+
+    /// The C structure, or null. It is valid until it is replaced.
+    pub fn as_raw(&self) -> *mut bindings::eventfd_ctx {
+        self.0.load(Relaxed)
     }
 
     /// Exchanges the eventfd.

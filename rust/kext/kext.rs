@@ -18,6 +18,7 @@ pub mod export;
 pub mod genetlink;
 pub mod ida;
 pub mod iommu;
+pub mod irqbypass;
 pub mod log;
 pub mod mm;
 pub mod nospec;
