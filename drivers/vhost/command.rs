@@ -189,7 +189,7 @@ impl Call<'_> {
         let before = self.device.status();
         trace::status(&self.shared.loan, before, status);
         if status == Status::RESET {
-            self.session.reset(self.device)?;
+            self.session.reset(self.device, &self.shared.signals)?;
             self.shared.signals.renew_config(self.device);
             self.shared.forget_breakage();
             return Ok(());
@@ -198,6 +198,9 @@ impl Call<'_> {
             return Err(EINVAL);
         }
         self.device.set_status(status);
+        if status.driver_ok() && !before.driver_ok() {
+            self.shared.signals.offer_interrupts(self.device);
+        }
         Ok(())
     }
 

@@ -85,7 +85,7 @@ impl Session {
         for queue in &mut self.queues {
             queue.kick = None;
         }
-        if self.reset(device).is_err() {
+        if self.reset(device, signals).is_err() {
             dev_warn!(device, "the device does not reset\n");
         }
         signals.disconnect(device);
@@ -94,8 +94,9 @@ impl Session {
     }
 
     /// Resets the device, as a status of 0 does.
-    pub(crate) fn reset(&mut self, device: &Device<Bound>) -> Result {
+    pub(crate) fn reset(&mut self, device: &Device<Bound>, signals: &Signals<Hook>) -> Result {
         self.suspended = false;
+        signals.withdraw_interrupts();
         let flags = if self.accepted(bindings::VHOST_BACKEND_F_IOTLB_PERSIST) {
             ResetFlags::NONE
         } else {

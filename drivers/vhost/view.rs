@@ -104,7 +104,7 @@ impl Queues {
             u8::from(device.queue_ready(index)),
         )?;
         let kick = queue.kick.as_ref();
-        writeln!(
+        write!(
             page,
             " kick={} kicks={} call={} calls={}",
             match kick {
@@ -115,7 +115,11 @@ impl Queues {
             kick.map_or(0, |kick| kick.watcher().count()),
             u8::from(node.signals.is_set(index)),
             node.signals.calls(index),
-        )
+        )?;
+        match node.signals.offered_interrupt(index) {
+            Some(irq) => writeln!(page, " irq={irq}"),
+            None => writeln!(page),
+        }
     }
 }
 

@@ -201,6 +201,11 @@ impl Device<Bound> {
         })
     }
 
+    /// Whether the parent tells of the interrupts of queues.
+    pub fn has_queue_irqs(&self) -> bool {
+        self.ops().get_vq_irq.is_some()
+    }
+
     /// The interrupt of a queue, if it has one of its own. It does not change after `DRIVER_OK`.
     pub fn queue_irq(&self, queue: QueueIndex) -> Option<u32> {
         let index = self.check_queue(queue).ok()?;

@@ -6,6 +6,9 @@
 //! themselves (`trigger`). So what the pointers lead to stays until the driver is unbound and no call
 //! can be running any more, as the [`callback`](crate::callback) module explains; and an eventfd is
 //! released only when the parent was told of its successor, and nobody signals it any more.
+//!
+//! While a device is running, queues that have an interrupt of their own offer it to who waits for
+//! their eventfd: a virtual machine that gets it without the host's help is interrupted sooner.
 
 use crate::{
     device::{
@@ -34,6 +37,8 @@ use kext::{
         EventFd,
         SignalCell, //
     },
+    irqbypass::Producer,
+    log::may_print,
     unload::wait_for_running_code,
 };
 use vdpa_bindings as bindings;
@@ -64,18 +69,51 @@ enum Source {
     Config,
 }
 
+impl Source {
+    fn is_queue(self, queue: QueueIndex) -> bool {
+        matches!(self, Source::Queue(index) if index == queue)
+    }
+}
+
+impl<H> Slot<H> {
+    /// Offers the interrupt of the queue, if it has one and an eventfd. That it is not taken is no
+    /// error: the eventfd is signalled then.
+    fn offer(&self, device: &Device<Bound>, offers: &mut KVec<(QueueIndex, Producer)>) {
+        let eventfd = self.eventfd.as_raw();
+        let Source::Queue(queue) = self.source else {
+            return;
+        };
+        let Some(irq) = device.queue_irq(queue).filter(|_| !eventfd.is_null()) else {
+            return;
+        };
+        // SAFETY: The eventfd stays until it is replaced, and before that the offer is dropped.
+        let offered = unsafe { Producer::register(eventfd, irq) }
+            .and_then(|producer| Ok(offers.push((queue, producer), GFP_KERNEL)?));
+        if let Err(error) = offered {
+            if may_print() {
+                dev_info!(
+                    device,
+                    "interrupt {irq} of queue {} has to go through the host: {error:?}\n",
+                    queue.get()
+                );
+            }
+        }
+    }
+}
+
 /// The eventfds of a device's interrupts.
 #[pin_data]
 pub struct Signals<H: SignalHook> {
     /// Only compared: who keeps this must not keep the device.
     device: *const Device,
+    /// The interrupts that are offered, each until its eventfd is replaced or the device is to be
+    /// reset. Held while a parent is told. Dropped before the eventfds.
+    #[pin]
+    offers: Mutex<KVec<(QueueIndex, Producer)>>,
     /// Those of the queues, then that of the configuration space. They do not move.
     slots: KVVec<Slot<H>>,
     /// Whether the parent ever had a pointer.
     used: Atomic<bool>,
-    /// Held while a parent is told.
-    #[pin]
-    changes: Mutex<()>,
 }
 
 // SAFETY: The pointer is only compared; all else may be used by any thread.
@@ -125,9 +163,9 @@ impl<H: SignalHook> Signals<H> {
         let signals = Arc::pin_init(
             pin_init!(Self {
                 device: &raw const **device,
+                offers <- new_mutex!(KVec::new()),
                 slots,
                 used: Atomic::new(false),
-                changes <- new_mutex!(()),
             }),
             GFP_KERNEL,
         )?;
@@ -174,7 +212,7 @@ impl<H: SignalHook> Signals<H> {
         if !ptr::eq(self.device, &raw const **device) {
             return;
         }
-        let _held = self.changes.lock();
+        let _held = self.offers.lock();
         if let Some(slot) = self
             .slots
             .last()
@@ -188,13 +226,45 @@ impl<H: SignalHook> Signals<H> {
         if !ptr::eq(self.device, &raw const **device) {
             return Err(EINVAL);
         }
-        let _held = self.changes.lock();
+        let mut offers = self.offers.lock();
+        offers.retain(|(queue, _)| !slot.source.is_queue(*queue));
         let trigger = eventfd.as_ref().map_or(ptr::null_mut(), EventFd::as_raw);
         let old = slot.eventfd.replace(eventfd);
         self.tell(device, slot, trigger);
+        if device.has_queue_irqs() && device.status().driver_ok() {
+            slot.offer(device, &mut offers);
+        }
         // The parent has the new one. (C releases the old one first.)
         drop(old);
         Ok(())
+    }
+
+    /// Offers the interrupts of queues to who waits for their eventfds, if the device is running.
+    /// To be called when it begins to.
+    pub fn offer_interrupts(&self, device: &Device<Bound>) {
+        if !ptr::eq(self.device, &raw const **device) || !device.has_queue_irqs() {
+            return;
+        }
+        let mut offers = self.offers.lock();
+        offers.clear();
+        if device.status().driver_ok() {
+            for slot in &self.slots {
+                slot.offer(device, &mut offers);
+            }
+        }
+    }
+
+    /// Takes back what is offered. To be called before the device is reset, as it gives its
+    /// interrupts up then.
+    pub fn withdraw_interrupts(&self) {
+        self.offers.lock().clear();
+    }
+
+    /// The interrupt of a queue that is offered.
+    pub fn offered_interrupt(&self, queue: QueueIndex) -> Option<u32> {
+        let offers = self.offers.lock();
+        let offer = offers.iter().find(|(index, _)| *index == queue);
+        offer.map(|(_, producer)| producer.irq())
     }
 
     /// Gives the parent what it needs to call, with the lock held.
@@ -228,7 +298,8 @@ impl<H: SignalHook> Signals<H> {
         if !ptr::eq(self.device, &raw const **device) {
             return;
         }
-        let _held = self.changes.lock();
+        let mut offers = self.offers.lock();
+        offers.clear();
         let mut raw = bindings::vdpa_callback::default();
         for slot in &self.slots {
             if !slot.connected.load(Relaxed) {
