@@ -236,7 +236,12 @@ impl Call<'_> {
         self.device
             .set_driver_features(features)
             .map_err(|_| EINVAL)?;
-        self.session.features = self.device.driver_features();
+        let features = self.device.driver_features();
+        self.session.features = features;
+        let data = features.has(bindings::VIRTIO_F_NOTIFICATION_DATA);
+        let hook = &self.shared.hook;
+        // Only of pages that are pinned is it known where drivers are.
+        hook.set_kick_data(data && self.device.takes_kick_data() && !self.device.uses_va());
         Ok(())
     }
 

@@ -46,16 +46,25 @@ const RECORD: usize = 8;
 pub(crate) struct Hook {
     /// How often the configuration space changed.
     changes: Atomic<u32>,
+    /// Whether kicks have data, which are to be found out.
+    kick_data: Atomic<bool>,
+    /// What follows a change, then kicks of the queues.
     #[pin]
     work: WorkSet<Work>,
     loan: Arc<Loan>,
 }
 
 impl Hook {
-    pub(crate) fn new(queue: &Arc<WorkQueue>, loan: Arc<Loan>) -> impl PinInit<Self, Error> {
-        let work = WorkSet::new(queue.clone(), 1);
+    /// For a device with so many queues.
+    pub(crate) fn new(
+        queue: &Arc<WorkQueue>,
+        loan: Arc<Loan>,
+        queues: usize,
+    ) -> impl PinInit<Self, Error> {
+        let work = WorkSet::new(queue.clone(), queues.saturating_add(1));
         try_pin_init!(Self {
             changes: Atomic::new(0),
+            kick_data: Atomic::new(false),
             work <- work,
             loan,
         })
@@ -70,6 +79,21 @@ impl Hook {
     pub(crate) fn stop(&self) {
         self.work.stop();
     }
+
+    /// Whether queues are to be kicked with data from now on.
+    pub(crate) fn set_kick_data(&self, wanted: bool) {
+        self.kick_data.store(wanted, Relaxed);
+    }
+
+    /// Kicks a queue with data, in a while, if that is how queues are kicked; says whether. Any
+    /// context.
+    pub(crate) fn kick_with_data(&self, queue: QueueIndex) -> bool {
+        let wanted = self.kick_data.load(Relaxed);
+        if wanted {
+            self.work.queue(queue.to_usize().saturating_add(1));
+        }
+        wanted
+    }
 }
 
 impl SignalHook for Hook {
@@ -83,12 +107,16 @@ impl SignalHook for Hook {
     }
 }
 
-/// What follows a change of the configuration space, where it may sleep.
+/// What follows a change of the configuration space or a kick, where it may sleep.
 struct Work(Arc<Shared>);
 
 impl RunItem for Work {
-    fn run(&self, _item: usize) {
-        self.0.report();
+    fn run(&self, item: usize) {
+        match item.checked_sub(1).map(u16::try_from) {
+            None => self.0.report(),
+            Some(Ok(queue)) => self.0.kick_with_data(QueueIndex::new(queue)),
+            Some(Err(_)) => {}
+        }
     }
 }
 

@@ -105,7 +105,9 @@ impl<'bound> Attached<'bound> {
         }
         let loan = Loan::new(device)?;
         state::with(|state| {
-            let hook = Arc::pin_init(Hook::new(&state.events, loan.clone()), GFP_KERNEL)?;
+            let queues = usize::try_from(device.queue_count())?.min(usize::from(u16::MAX));
+            let hook = Hook::new(&state.events, loan.clone(), queues);
+            let hook = Arc::pin_init(hook, GFP_KERNEL)?;
             let signals = Signals::new(device, hook.clone())?;
             let shared = Arc::pin_init(
                 pin_init!(Shared {
@@ -199,6 +201,7 @@ impl Shared {
         }
         *place = Some(Session::open(&device, &self.loan, file.mappings())?);
         self.forget_events();
+        self.hook.set_kick_data(false);
         // So that changes of the configuration space can be waited for.
         self.signals.set_config(&device, None)
     }

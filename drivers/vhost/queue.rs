@@ -2,7 +2,10 @@
 
 //! A virtqueue, as its user describes it.
 
-use crate::trace;
+use crate::{
+    event::Hook,
+    trace, //
+};
 use kernel::{
     prelude::*,
     sync::{
@@ -30,14 +33,16 @@ use vdpa::{
 /// Kicks a queue when its eventfd is signalled.
 pub(crate) struct Kick {
     loan: Arc<Loan>,
+    hook: Arc<Hook>,
     queue: QueueIndex,
     kicks: Atomic<u64>,
 }
 
 impl Kick {
-    pub(crate) fn new(loan: &Arc<Loan>, queue: QueueIndex) -> Self {
+    pub(crate) fn new(loan: &Arc<Loan>, hook: &Arc<Hook>, queue: QueueIndex) -> Self {
         Self {
             loan: loan.clone(),
+            hook: hook.clone(),
             queue,
             kicks: Atomic::new(0),
         }
@@ -53,6 +58,9 @@ impl Watcher for Kick {
     fn signalled(&self) {
         self.kicks.fetch_add(1, Relaxed);
         trace::kick(&self.loan, self.queue);
+        if self.hook.kick_with_data(self.queue) {
+            return;
+        }
         let guard = rcu::read_lock();
         if let Some(device) = self.loan.get_atomic(&guard) {
             device.kick(self.queue);
@@ -68,6 +76,8 @@ pub(crate) struct Queue {
     pub(crate) addresses: Option<QueueAddresses>,
     /// Where the user said that the device begins.
     pub(crate) base: u32,
+    /// Where its driver was at the last kick with data, as `base` has it.
+    pub(crate) position: Option<u16>,
     pub(crate) kick: Option<Watch<Kick>>,
     /// Signalled when the device needs a reset.
     pub(crate) error: Option<EventFd>,
@@ -82,7 +92,8 @@ impl Queue {
     }
 }
 
-const WRAP: u16 = 1 << 15;
+/// The wrap counter beside an index of a packed ring.
+pub(crate) const WRAP: u16 = 1 << 15;
 
 /// How a ring's state looks to users of `VHOST_GET_VRING_BASE`.
 pub(crate) fn base_of(state: QueueState, packed: bool) -> u32 {

@@ -22,8 +22,10 @@ use kext::{
     nospec::checked_index, //
 };
 use vdpa::{
+    Asid,
     Device,
     Features,
+    GroupId,
     Loan,
     QueueIndex,
     ResetFlags,
@@ -40,6 +42,8 @@ pub(crate) struct Session {
     mm_bound: bool,
     pub(crate) queues: KVVec<Queue>,
     pub(crate) memory: Memory,
+    /// The address spaces of groups of queues, if they are not the first one.
+    pub(crate) spaces: KVec<(GroupId, Asid)>,
     /// What the user accepted of `VHOST_BACKEND_F_*`.
     pub(crate) backend: Features,
     /// The features that were negotiated, as the device has them.
@@ -71,6 +75,7 @@ impl Session {
             mm_bound: false,
             queues,
             memory: Memory::new(device, loan, state::map_limit())?,
+            spaces: KVec::new(),
             backend: Features::NONE,
             features: Features::NONE,
             size_limit: device.max_queue_size(),
@@ -96,6 +101,10 @@ impl Session {
     /// Resets the device, as a status of 0 does.
     pub(crate) fn reset(&mut self, device: &Device<Bound>, signals: &Signals<Hook>) -> Result {
         self.suspended = false;
+        self.spaces.clear();
+        for queue in &mut self.queues {
+            queue.position = None;
+        }
         signals.withdraw_interrupts();
         let flags = if self.accepted(bindings::VHOST_BACKEND_F_IOTLB_PERSIST) {
             ResetFlags::NONE

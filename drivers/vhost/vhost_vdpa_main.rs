@@ -34,6 +34,7 @@ mod command;
 mod event;
 mod message;
 mod node;
+mod position;
 mod queue;
 mod session;
 mod state;

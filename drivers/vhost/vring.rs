@@ -144,6 +144,8 @@ impl Call<'_> {
         self.device.set_queue_state(index, state)?;
         let (_, queue) = self.session.queue(u32::from(index.get()))?;
         queue.base = base;
+        let [low, high, ..] = base.to_le_bytes();
+        queue.position = Some(u16::from_le_bytes([low, high]));
         Ok(())
     }
 
@@ -154,7 +156,7 @@ impl Call<'_> {
 
     fn set_kick(&mut self, index: QueueIndex) -> Result {
         let fd = self.fd()?;
-        let loan = &self.shared.loan;
+        let (loan, hook) = (&self.shared.loan, &self.shared.hook);
         let (_, queue) = self.session.queue(u32::from(index.get()))?;
         let Some(eventfd) = eventfd(fd)? else {
             queue.kick = None;
@@ -169,7 +171,7 @@ impl Call<'_> {
         }
         // The old one first, so that one kick is not taken twice.
         queue.kick = None;
-        queue.kick = Some(Watch::new(fd, Kick::new(loan, index))?);
+        queue.kick = Some(Watch::new(fd, Kick::new(loan, hook, index))?);
         Ok(())
     }
 
@@ -215,6 +217,11 @@ impl Call<'_> {
         if device.status().driver_ok() {
             return Err(EBUSY);
         }
-        device.set_group_address_space(GroupId::new(u32::try_from(group)?), Asid::new(asid))
+        let (group, asid) = (GroupId::new(u32::try_from(group)?), Asid::new(asid));
+        let spaces = &mut self.session.spaces;
+        spaces.reserve(1, GFP_KERNEL)?;
+        device.set_group_address_space(group, asid)?;
+        spaces.retain(|(of, _)| *of != group);
+        Ok(spaces.push((group, asid), GFP_KERNEL)?)
     }
 }

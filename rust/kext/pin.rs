@@ -274,6 +274,27 @@ impl PinnedPages {
         })
     }
 
+    /// Reads a number of 16 bits, `offset` bytes from the beginning on. Others may be writing it.
+    ///
+    /// Nothing if that is not in the pages, or not at an even place.
+    pub fn read_word(&self, offset: usize) -> Option<u16> {
+        if offset % size_of::<u16>() != 0 {
+            return None;
+        }
+        let mut left = u64::try_from(offset).ok()?;
+        for (address, size) in self.runs() {
+            if left < size {
+                // SAFETY: It is in a page that is pinned, which the kernel has mapped for itself, as
+                // those it has not cannot be pinned. At an even place, it is in one page.
+                let at = unsafe { vdpa_bindings::phys_to_virt(address.wrapping_add(left)) };
+                // SAFETY: As above; any two bytes are a number.
+                return Some(unsafe { at.cast::<u16>().read_volatile() });
+            }
+            left = left.wrapping_sub(size);
+        }
+        None
+    }
+
     /// Takes all pages from `index` on out, as an object of their own.
     ///
     /// Fails with `EINVAL` if either part had no page, or `ENOMEM`; then nothing changes.

@@ -344,6 +344,13 @@ impl Memory {
             .map(|space| (space.asid(), space.totals()))
     }
 
+    /// Reads a number of 16 bits, in little endian, where the device would read it. Nothing unless that
+    /// is in pages that are pinned, at an even address.
+    pub fn read_word(&self, asid: Asid, iova: u64) -> Option<u16> {
+        let space = self.spaces.iter().find(|space| space.asid() == asid)?;
+        space.read_word(iova)
+    }
+
     /// Calls `f` for each mapped piece of an address space, in order: first and last address, owner's
     /// address, `VHOST_MAP_*`.
     pub fn each_piece(&self, asid: Asid, f: impl FnMut(u64, u64, u64, u32) -> Result) -> Result {

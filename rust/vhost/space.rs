@@ -5,6 +5,7 @@
 use crate::{
     mirror::Mirror,
     region::{
+        Backing,
         Chain,
         Piece,
         Place,
@@ -240,6 +241,19 @@ impl Space {
                 region.permissions.bits(),
             )
         })
+    }
+
+    /// Reads a number that the device may read.
+    pub(crate) fn read_word(&self, iova: u64) -> Option<u16> {
+        let region = self.regions.get(&self.overlap(iova, iova)?)?;
+        let Backing::Pages(pages) = &region.backing else {
+            return None;
+        };
+        if !region.permissions.can_read() {
+            return None;
+        }
+        let offset = usize::try_from(iova.checked_sub(region.first)?).ok()?;
+        pages.read_word(offset).map(u16::from_le)
     }
 
     /// The key of the first region that overlaps these addresses.

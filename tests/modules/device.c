@@ -29,6 +29,11 @@ static void op_kick_vq(struct vdpa_device *vdev, u16 idx)
 	tp_record(vdev, "kick_vq %u", idx);
 }
 
+static void op_kick_vq_with_data(struct vdpa_device *vdev, u32 data)
+{
+	tp_record(vdev, "kick_vq_with_data 0x%x", data);
+}
+
 static void op_set_vq_cb(struct vdpa_device *vdev, u16 idx, struct vdpa_callback *cb)
 {
 	tp_record(vdev, "set_vq_cb %u", idx);
@@ -245,6 +250,7 @@ const struct vdpa_config_ops tp_base_ops = {
 	.set_vq_address = op_set_vq_address,
 	.set_vq_num = op_set_vq_num,
 	.kick_vq = op_kick_vq,
+	.kick_vq_with_data = op_kick_vq_with_data,
 	.set_vq_cb = op_set_vq_cb,
 	.set_vq_ready = op_set_vq_ready,
 	.get_vq_ready = op_get_vq_ready,
@@ -283,6 +289,7 @@ static const struct {
 	size_t offset;
 } optional_ops[] = {
 #define OPTIONAL(op) { #op, offsetof(struct vdpa_config_ops, op) }
+	OPTIONAL(kick_vq_with_data),
 	OPTIONAL(get_vendor_vq_stats),
 	OPTIONAL(get_vq_size),
 	OPTIONAL(get_vq_group),

@@ -39,6 +39,7 @@ pub mod feature {
     pub const ACCESS_PLATFORM: u64 = 1 << config::VIRTIO_F_ACCESS_PLATFORM;
     pub const RING_PACKED: u64 = 1 << config::VIRTIO_F_RING_PACKED;
     pub const IN_ORDER: u64 = 1 << config::VIRTIO_F_IN_ORDER;
+    pub const NOTIFICATION_DATA: u64 = 1 << config::VIRTIO_F_NOTIFICATION_DATA;
     pub const INDIRECT_DESC: u64 = 1 << ring::VIRTIO_RING_F_INDIRECT_DESC;
     pub const EVENT_IDX: u64 = 1 << ring::VIRTIO_RING_F_EVENT_IDX;
 
