@@ -39,3 +39,12 @@ impl Kmsg {
         }
     }
 }
+
+/// Comes before a text in the log that a report is going to have.
+pub const ANNOUNCED: &str = "rvdpa-expect: ";
+
+/// Reports with this text, during the test that runs, are what it is about. Whether
+/// they come is for the test to see.
+pub fn announce(text: &str) {
+    std::fs::write("/dev/kmsg", format!("<6>{ANNOUNCED}{text}\n")).expect("/dev/kmsg");
+}

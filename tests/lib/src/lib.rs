@@ -27,6 +27,7 @@ pub mod user_disk;
 pub mod user_nic;
 pub mod vdpa;
 pub mod vhost;
+pub mod vp;
 pub mod wire;
 pub mod withheld;
 

@@ -15,12 +15,14 @@ pub const BUS: &str = "/sys/bus/vdpa";
 const TEST_MODULES: &str = "/usr/lib/rvdpa/modules";
 
 /// In an order in which they can be removed.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 15] = [
     "vdpa_test_planted",
     "vdpa_sample_dev",
     "vdpa_sample_drv",
     "vdpa_test_driver",
     "vdpa_test_parent",
+    "vdpa_test_consumer",
+    "vp_vdpa",
     "vdpa_sim_net",
     "vdpa_sim_blk",
     "vdpa_sim",

@@ -2,7 +2,7 @@
 //! Tells reports of trouble in the kernel's log.
 
 /// What no healthy kernel prints. Matched as text: names of functions change.
-const TROUBLE: [&str; 43] = [
+const TROUBLE: [&str; 44] = [
     "BUG:",
     "] BUG ",
     "kernel BUG at",
@@ -43,6 +43,7 @@ const TROUBLE: [&str; 43] = [
     "trying to register non-static key",
     "page allocation failure",
     "DMA-API: device",
+    "[fault reason",
     "ODEBUG:",
     "cannot create duplicate filename",
     "DEBUG_LOCKS_WARN",

@@ -79,6 +79,18 @@ pub fn become_nobody() {
     }
 }
 
+/// May lock any amount of memory.
+pub fn unlimit_locked_memory() {
+    let limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: The structure lives across the call.
+    check("setrlimit", unsafe {
+        libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit)
+    });
+}
+
 /// Root that lacks CAP_NET_ADMIN.
 pub fn drop_net_admin() {
     drop_capability(12);

@@ -78,6 +78,7 @@ pub fn read(kmemleak: &str, log: &str) -> Vec<Report> {
             found.push(Report {
                 test: jiffies.map_or("an unknown test".into(), |j| timeline.test_at(j)),
                 lines: block.iter().map(|l| l.to_string()).collect(),
+                announced: false,
             });
         }
     }

@@ -2,6 +2,7 @@
 //! Finds reports of trouble in a kernel log and the tests during which they came.
 
 use vdpa_test::differences::{Difference, Kind};
+use vdpa_test::kmsg::ANNOUNCED;
 use vdpa_test::ktap::MARK;
 use vdpa_test::trouble::is_trouble;
 
@@ -12,6 +13,8 @@ pub struct Report {
     /// `PROGRAM.TEST`, or `boot` before the first test.
     pub test: String,
     pub lines: Vec<String>,
+    /// Whether the test had said that it would come.
+    pub announced: bool,
 }
 
 impl Report {
@@ -40,6 +43,10 @@ impl Report {
 impl Report {
     /// Whether the line is the last of the report, which it is part of by now.
     fn ends_with(&self, line: &str) -> bool {
+        // What an IOMMU refused is told in a line.
+        if line.contains("[fault reason") {
+            return true;
+        }
         let has = |text: &str| self.lines.iter().any(|l| l.contains(text));
         if has("KASAN") {
             // More follows the stack: who allocated and who freed.
@@ -57,11 +64,17 @@ impl Report {
 pub fn scan(log: &str) -> Vec<Report> {
     let mut found: Vec<Report> = Vec::new();
     let mut test = "boot".to_string();
+    let mut announced: Vec<&str> = Vec::new();
     let mut open = false;
     for line in log.lines() {
         if let Some((_, mark)) = line.split_once(MARK) {
             test = mark.trim().replacen(": ", ".", 1);
+            announced.clear();
             open = false;
+            continue;
+        }
+        if let Some((_, text)) = line.split_once(ANNOUNCED) {
+            announced.push(text.trim());
             continue;
         }
         if open {
@@ -69,11 +82,14 @@ pub fn scan(log: &str) -> Vec<Report> {
             report.lines.push(line.to_string());
             open = !report.ends_with(line) && report.lines.len() < LONGEST_REPORT;
         } else if is_trouble(line) {
-            found.push(Report {
+            let report = Report {
                 test: test.clone(),
                 lines: vec![line.to_string()],
-            });
-            open = true;
+                announced: announced.iter().any(|text| line.contains(text)),
+            };
+            // What is announced is a line.
+            open = !report.announced && !report.ends_with(line);
+            found.push(report);
         }
     }
     found
@@ -137,6 +153,29 @@ mod tests {
         assert_eq!(report.known(known), Some("yes"));
         assert_eq!(report.known("a_timer elsewhere: no"), None);
         assert_eq!(report.known(""), None);
+    }
+
+    #[test]
+    fn what_a_test_announced() {
+        let fault = "DMAR: [DMA Read NO_PASID] Request device [0000:00:10.0] fault addr 0x1000 \
+                     [fault reason 0x06] PTE Read access is not set\n";
+        let log = format!(
+            "{fault}rvdpa-test: a: b\nrvdpa-expect: [fault reason\n{fault}BUG: one\n </TASK>\n\
+             {fault}rvdpa-test: a: c\n{fault}"
+        );
+        let told: Vec<_> = scan(&log)
+            .into_iter()
+            .map(|r| (r.test, r.announced))
+            .collect();
+        let [b, c] = ["a.b", "a.c"].map(str::to_string);
+        let wanted = [
+            ("boot".to_string(), false),
+            (b.clone(), true),
+            (b.clone(), false),
+            (b, true),
+            (c, false),
+        ];
+        assert_eq!(told, wanted);
     }
 
     #[test]

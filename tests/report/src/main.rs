@@ -60,6 +60,9 @@ fn main() -> ExitCode {
     let mut reports = log::scan(&console);
     reports.append(&mut leaks::read(&read(folder.join("kmemleak")), &console));
     for report in reports {
+        if report.announced {
+            continue;
+        }
         if let Some(reason) = report.known(KNOWN_REPORTS) {
             println!("    known report during {}: {reason}", report.test);
             continue;

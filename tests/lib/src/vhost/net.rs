@@ -182,8 +182,10 @@ impl Net {
                 own = Area::whole(&Memory::memfd(CONTROL_SIZE), setup.iova / 2);
                 net.node.map(asid, &own, Perm::Rw).expect("map");
             }
+            // Some devices have a shorter one than the others.
+            let most = net.node.vring_size(index).unwrap_or(256).clamp(1, 256);
             let options = Options {
-                size: setup.size.min(256),
+                size: setup.size.min(most as u16),
                 indirect: 0,
                 ..options
             };
