@@ -104,7 +104,7 @@ impl User {
     fn kick(&self, queue: usize, position: u16) {
         self.kicks[queue].signal();
         sys::wait_for("a kick", || !kicks().is_empty());
-        let data = u32::from(position) << 16 | queue as u32;
+        let data = (u32::from(position) << 16) | queue as u32;
         assert_eq!(kicks(), [format!("kick_vq_with_data d0 cf=- {data:#x}")]);
         parent::forget();
     }
@@ -146,7 +146,7 @@ fn packed_queue() {
     user.kick(1, WRAP | 3);
     user.kick(1, WRAP | 3);
     // The device is done with one, and says so.
-    user.memory.store(PAGE + 14, 1u16 << 15 | 1 << 7);
+    user.memory.store(PAGE + 14, (1u16 << 15) | (1 << 7));
     user.kick(1, WRAP | 3);
     for n in 3..SIZE {
         user.set_flags(1, n, true);
