@@ -84,12 +84,14 @@ pub struct AddressSpace {
     runs: RwSemaphore<Runs>,
     /// The [`MapId`] of what is mapped; changes with the semaphore held for writing.
     id: Atomic<u64>,
-    /// How many runs there may be.
+    /// How many ranges there may be in a whole map, or how many runs that are mapped one by one.
     limit: usize,
 }
 
 impl AddressSpace {
-    /// One in which nothing is mapped, and never more than `limit` runs.
+    /// One in which nothing is mapped. There may be `limit` runs that are mapped one by one; in a
+    /// [whole map](Self::set_map), as many ranges without a gap. How many runs of physical memory
+    /// these are is not for who maps to choose, and the bus driver has paid for them.
     pub fn new(limit: usize) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             runs <- new_rwsem!(Runs::NONE, c"vdpa_address_space"),
@@ -158,14 +160,14 @@ impl AddressSpace {
     }
 
     fn collect(&self, iotlb: &Iotlb) -> Result<KVVec<Run>> {
-        let count = usize::try_from(iotlb.len())?;
-        if count > self.limit {
-            return Err(ENOSPC);
-        }
-        let mut runs = KVVec::with_capacity(count, GFP_KERNEL)?;
+        let mut runs = KVVec::with_capacity(usize::try_from(iotlb.len())?, GFP_KERNEL)?;
         // Often they were mapped in the order of their addresses: to follow the list is faster.
-        if !fill(&mut runs, iotlb.entries())? && !fill(&mut runs, iotlb.sorted())? {
-            return Err(EINVAL);
+        let ranges = match fill(&mut runs, iotlb.entries())? {
+            Some(ranges) => ranges,
+            None => fill(&mut runs, iotlb.sorted())?.ok_or(EINVAL)?,
+        };
+        if ranges > self.limit {
+            return Err(ENOSPC);
         }
         Ok(runs)
     }
@@ -256,18 +258,27 @@ fn unchanged(runs: &[Run], iotlb: &Iotlb) -> Result<Runs> {
     Runs::new(kept)
 }
 
-/// Replaces the runs by these, for which there is room; whether they are in order and do not overlap.
-fn fill<'a>(runs: &mut KVVec<Run>, entries: impl Iterator<Item = Entry<'a>>) -> Result<bool> {
+/// Replaces the runs by these, for which there is room. Returns how many ranges without a gap they
+/// are, or nothing if they are not in order or overlap.
+fn fill<'a>(
+    runs: &mut KVVec<Run>,
+    entries: impl Iterator<Item = Entry<'a>>,
+) -> Result<Option<usize>> {
     runs.clear();
-    let mut in_order = true;
+    let mut ranges: usize = 0;
     let mut last = None;
     for entry in entries {
         let run = run_of(&entry);
-        in_order &= last.is_none_or(|last| last < run.first);
+        if last.is_some_and(|last| last >= run.first) {
+            return Ok(None);
+        }
+        if last.and_then(|last: u64| last.checked_add(1)) != Some(run.first) {
+            ranges = ranges.saturating_add(1);
+        }
         last = Some(run.last);
         runs.push_within_capacity(run).map_err(|_| EINVAL)?;
     }
-    Ok(in_order)
+    Ok(Some(ranges))
 }
 
 /// What is left of runs without the addresses from `first` to `last`.

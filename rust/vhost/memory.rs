@@ -297,7 +297,7 @@ impl Memory {
 
     /// Collects changes of an address space from now on, if the device is told of the whole.
     ///
-    /// Fails as [`update`](Self::update) if there is no such address space.
+    /// Fails as [`plan`](Self::plan) if there is no such address space.
     pub fn begin_batch(&mut self, device: &Device<Bound>, asid: Asid) -> Result {
         self.find_or_make(device, asid)?;
         self.batch = Some(asid);

@@ -378,7 +378,13 @@ fn limits(batch_mapping: &str) {
     let _sim = Sim::net_with(&[("max_iotlb_entries", "4"), ("batch_mapping", batch_mapping)]);
     let setup = setup();
     let (node, features) = open(&setup);
-    map_pieces(&node, &all_of(&setup), SIZE / 4).unwrap();
+    node.map(0, &all_of(&setup), Perm::Rw).unwrap();
+    // Not one behind the other.
+    for n in 1..4 {
+        let memory = Memory::memfd(PAGE);
+        node.map(0, &Area::whole(&memory, n << 40), Perm::Rw)
+            .unwrap();
+    }
     let mut net = run(node, &setup, features);
     let other = Area::whole(&Memory::memfd(PAGE), 0x77_0000_0000);
     let error = net.node.map(0, &other, Perm::Rw).unwrap_err();

@@ -397,7 +397,7 @@ fn unmapping_everything() {
 /// Memory whose pages are in no order, by one message.
 fn scattered_pages() {
     const PAGES: usize = 8192;
-    let _sim = Sim::net_with(&[("use_va", "N"), ("max_iotlb_entries", "65536")]);
+    let _sim = Sim::net_with(&[("use_va", "N")]);
     let memory = Memory::memfd(PAGES * PAGE);
     let area: Arc<Area> = Arc::new(Area::whole(&memory, BASE));
     // Every other page exists, then the others: neighbours are not made one after the other.
