@@ -75,10 +75,15 @@ impl Victim {
     fn start(v: &mut Vdpa, device: &str, moment: Moment) -> Self {
         let sent = sent(v, device);
         let node = Node::path(device);
-        let memory = format!("{MIB}M");
+        let size = format!("{MIB}M");
+        let memory = format!("memory-backend-memfd,id=mem,size={size},share=on");
         let net = format!("vhost-vdpa,id=net,vhostdev={node}");
         let mut arguments = vec![
             "-m",
+            &size,
+            "-machine",
+            "pc,memory-backend=mem",
+            "-object",
             &memory,
             "-netdev",
             &net,
