@@ -137,6 +137,16 @@ impl Traffic {
         std::thread::sleep(std::time::Duration::from_millis(50));
         self.queue.ring.take().is_none()
     }
+
+    /// Whether the device leaves a request alone when `notify` is called: one that is still
+    /// at work may find some without being notified, but not each time.
+    pub fn ignores(&mut self, notify: impl Fn()) -> bool {
+        (0..5).any(|_| {
+            self.add();
+            notify();
+            self.is_idle()
+        })
+    }
 }
 
 /// A frame to the device itself.

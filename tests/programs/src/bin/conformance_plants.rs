@@ -244,6 +244,31 @@ const FEW_OPERATIONS: &[Plant] = &[("ioctl:af7d=accept", &["suspend_not_offered"
 
 const RANGE: &[Plant] = &[("message=accept", &["map_outside_of_the_range"])];
 
+/// How often an error is looked for: a device that looks at its queues for another reason may do
+/// what nobody told it to.
+const ATTEMPTS: usize = 3;
+
+/// Ours keeps no file for a device that goes by its owner's addresses.
+fn can_find(check: &str) -> bool {
+    check != "close_lets_memory_go" || !sys::is_ours("vhost_vdpa")
+}
+
+/// Looks for an error that is planted.
+fn look(check: &str, plant: &str, node: &str) -> Result<(), String> {
+    let library = format!("LD_PRELOAD={LIBRARY}");
+    let variable = format!("VDPA_PLANT={plant}");
+    let mut words = vec!["env", &library, &variable, TOOL, node];
+    words.extend(["--patience", "300", "--only", check]);
+    let found = sys::run(&words);
+    // One that keeps the device cannot leave it reset either.
+    match read(&found).remove(check) {
+        Some(Verdict::Failed(said)) if said.contains("breaks ") => Ok(()),
+        // Not every simulator has what these need.
+        Some(Verdict::Skipped(why)) if why.contains("does not offer") => Ok(()),
+        other => Err(format!("{other:?} {}", found.err)),
+    }
+}
+
 /// Plants each error, and looks whether it is found.
 fn plant(target: &str, plants: &[Plant]) {
     let target: &Target = TARGETS.iter().find(|t| t.name == target).expect("a target");
@@ -252,21 +277,16 @@ fn plant(target: &str, plants: &[Plant]) {
     }
     target.with(|node| {
         for (plant, checks) in plants {
-            for check in *checks {
+            for check in checks.iter().filter(|check| can_find(check)) {
                 case(format!("{check}: {plant}"), || {
-                    let library = format!("LD_PRELOAD={LIBRARY}");
-                    let variable = format!("VDPA_PLANT={plant}");
-                    let mut words = vec!["env", &library, &variable, TOOL, node];
-                    words.extend(["--patience", "300", "--only", check]);
-                    let found = sys::run(&words);
-                    // One that keeps the device cannot leave it reset either.
-                    let verdict = read(&found).remove(*check);
-                    match verdict {
-                        Some(Verdict::Failed(said)) => assert!(said.contains("breaks "), "{said}"),
-                        // Not every simulator has what these need.
-                        Some(Verdict::Skipped(why)) if why.contains("does not offer") => {}
-                        other => panic!("{other:?} {}", found.err),
+                    let mut said = String::new();
+                    for _ in 0..ATTEMPTS {
+                        match look(check, plant, node) {
+                            Ok(()) => return,
+                            Err(other) => said = other,
+                        }
                     }
+                    panic!("{said}");
                 });
             }
         }
