@@ -55,7 +55,7 @@ pub(crate) struct Hook {
 }
 
 impl Hook {
-    /// For a device with so many queues.
+    /// For a device with so many queues that are kicked with data.
     pub(crate) fn new(
         queue: &Arc<WorkQueue>,
         loan: Arc<Loan>,
@@ -85,10 +85,15 @@ impl Hook {
         self.kick_data.store(wanted, Relaxed);
     }
 
+    /// Whether queues are to be kicked with data.
+    pub(crate) fn wants_kick_data(&self) -> bool {
+        self.kick_data.load(Relaxed)
+    }
+
     /// Kicks a queue with data, in a while, if that is how queues are kicked; says whether. Any
     /// context.
     pub(crate) fn kick_with_data(&self, queue: QueueIndex) -> bool {
-        let wanted = self.kick_data.load(Relaxed);
+        let wanted = self.wants_kick_data();
         if wanted {
             self.work.queue(queue.to_usize().saturating_add(1));
         }
@@ -215,16 +220,12 @@ impl Shared {
                 return Err(ERESTARTSYS);
             }
         }
-        let mut records = KVec::new();
-        while records.len() < (to.len() / RECORD).min(2) {
-            let Some(record) = seen.next(self.hook.changes.load(Relaxed)) else {
-                break;
-            };
-            records.push(record, GFP_KERNEL)?;
-        }
+        let mut next = || seen.next(self.hook.changes.load(Relaxed));
+        let first = next();
+        let second = if to.len() < 2 * RECORD { None } else { next() };
         drop(seen);
         let mut written = 0;
-        for [kind, number] in records {
+        for [kind, number] in [first, second].into_iter().flatten() {
             for word in [kind, number] {
                 if to.copy_to_iter(&word.to_ne_bytes()) != size_of::<u32>() {
                     return Err(EFAULT);

@@ -105,7 +105,10 @@ impl<'bound> Attached<'bound> {
         }
         let loan = Loan::new(device)?;
         state::with(|state| {
-            let queues = usize::try_from(device.queue_count())?.min(usize::from(u16::MAX));
+            let queues = match device.takes_kick_data() {
+                true => usize::try_from(device.queue_count())?.min(usize::from(u16::MAX)),
+                false => 0,
+            };
             let hook = Hook::new(&state.events, loan.clone(), queues);
             let hook = Arc::pin_init(hook, GFP_KERNEL)?;
             let signals = Signals::new(device, hook.clone())?;

@@ -10,7 +10,10 @@
 
 use crate::{
     node::Shared,
-    queue::WRAP,
+    queue::{
+        Queue,
+        WRAP, //
+    },
     session::Session, //
 };
 use kernel::device::Bound;
@@ -31,14 +34,18 @@ const FLAGS: u64 = 14;
 /// The driver's wrap counter, when it made a descriptor available.
 const AVAIL: u16 = 1 << bindings::VRING_PACKED_DESC_F_AVAIL;
 
-/// Where the driver of a packed queue is: its next offset, and its wrap counter in the highest bit.
-/// It was at `from`, and has made all descriptors available since that have its wrap counter.
-fn packed_position(from: u16, size: u16, mut flags: impl FnMut(u16) -> Option<u16>) -> u16 {
+/// How many descriptors are looked at in one go: others wait for what is locked.
+const AT_ONCE: u16 = 256;
+
+/// Where the driver of a packed queue is, and whether that is all: its next offset, and its wrap
+/// counter in the highest bit. It was at `from`, and has made all descriptors available since that
+/// have its wrap counter.
+fn packed_position(from: u16, size: u16, mut flags: impl FnMut(u16) -> Option<u16>) -> (u16, bool) {
     let (mut offset, mut wrap) = (from & !WRAP, from & WRAP);
-    for _ in 0..size {
+    for _ in 0..size.min(AT_ONCE) {
         let is_available = |flags: u16| (flags & AVAIL != 0) == (wrap != 0);
         if !flags(offset).is_some_and(is_available) {
-            break;
+            return (offset | wrap, true);
         }
         offset = offset.wrapping_add(1);
         if offset >= size {
@@ -46,7 +53,7 @@ fn packed_position(from: u16, size: u16, mut flags: impl FnMut(u16) -> Option<u1
             wrap ^= WRAP;
         }
     }
-    offset | wrap
+    (offset | wrap, size <= AT_ONCE)
 }
 
 impl Session {
@@ -59,13 +66,14 @@ impl Session {
         chosen.map_or(Asid::new(0), |(_, asid)| *asid)
     }
 
-    /// How far the driver of a queue is, as far as that can be found out; else where it was.
-    fn position(&mut self, device: &Device<Bound>, index: QueueIndex) -> u16 {
+    /// How far the driver of a queue is, as far as that can be found out, else where it was; and
+    /// whether there is no more to find out.
+    fn position(&mut self, device: &Device<Bound>, index: QueueIndex) -> (u16, bool) {
         let (packed, limit) = (self.is_packed(), self.size_limit);
         let asid = self.space_of(device, index);
         let memory = &self.memory;
         let Some(queue) = self.queues.get_mut(index.to_usize()) else {
-            return 0;
+            return (0, true);
         };
         let from = queue.position.unwrap_or(if packed { WRAP } else { 0 });
         let QueueAddresses {
@@ -74,15 +82,15 @@ impl Session {
             ..
         } = queue.addresses.unwrap_or_default();
         let word = |base: u64, offset| memory.read_word(asid, base.checked_add(offset)?);
-        let position = if packed {
+        let (position, is_all) = if packed {
             packed_position(from, queue.size.unwrap_or(limit), |offset| {
                 word(descriptors, u64::from(offset) * DESCRIPTOR + FLAGS)
             })
         } else {
-            word(driver, AVAIL_INDEX).unwrap_or(from)
+            (word(driver, AVAIL_INDEX).unwrap_or(from), true)
         };
         queue.position = Some(position);
-        position
+        (position, is_all)
     }
 }
 
@@ -96,8 +104,18 @@ impl Shared {
         let Some(session) = (*session).as_mut() else {
             return;
         };
-        let position = session.position(&device, queue);
+        // The device may have been reset since, or even closed.
+        let is_kicked = |queue: &Queue| queue.kick.is_some();
+        if !self.hook.wants_kick_data()
+            || !session.queues.get(queue.to_usize()).is_some_and(is_kicked)
+        {
+            return;
+        }
+        let (position, is_all) = session.position(&device, queue);
         // Only for devices that take it.
         let _ = device.kick_with_data(NotificationData::new(queue, position));
+        if !is_all {
+            self.hook.kick_with_data(queue);
+        }
     }
 }

@@ -20,13 +20,35 @@ compile_error!("runs of pages are found by their descriptors");
 #[derive(Clone, Copy)]
 struct Run {
     first: *mut bindings::page,
-    pages: usize,
+    /// How many pages are in the runs before it.
+    before: u32,
+    pages: u32,
 }
 
 impl Run {
+    fn len(&self) -> usize {
+        // CAST: `usize` has 32 bits at least.
+        self.pages as usize
+    }
+
     /// The descriptor of the page after the last one. It is only compared.
     fn end(&self) -> *mut bindings::page {
-        self.first.wrapping_add(self.pages)
+        self.first.wrapping_add(self.len())
+    }
+
+    /// Physical address and size in bytes.
+    ///
+    /// # Safety
+    ///
+    /// The pages must be valid.
+    unsafe fn range(&self) -> (u64, u64) {
+        // SAFETY: By the safety requirements.
+        let address = unsafe { vdpa_bindings::page_to_phys_offset(self.first, 0) };
+        // CAST: The size of a page has far less than 64 bits.
+        (
+            address,
+            u64::from(self.pages).saturating_mul(PAGE_SIZE as u64),
+        )
     }
 }
 
@@ -174,7 +196,8 @@ impl PinnedPages {
     /// pages takes.
     ///
     /// Fails with `EPERM` if another process was charged, `ENOMEM` if memory is short, `EFAULT` if
-    /// there is no such memory, `EINVAL`, or `EINTR` if the process is being killed.
+    /// there is no such memory, `EINVAL` (also for 2^32 pages or more), or `EINTR` if the process is
+    /// being killed.
     pub fn new(
         charge: Charge,
         address: usize,
@@ -185,6 +208,7 @@ impl PinnedPages {
             return Err(EPERM);
         }
         let mut left = charge.pages;
+        u32::try_from(left)?;
         let mut address = address & !(PAGE_SIZE - 1);
         let bytes = left.checked_mul(PAGE_SIZE).ok_or(EINVAL)?;
         address.checked_add(bytes).ok_or(EINVAL)?;
@@ -216,12 +240,15 @@ impl PinnedPages {
             let count = run_length(pages);
             match self.runs.last_mut() {
                 Some(last) if last.end() == *first => {
-                    last.pages = last.pages.saturating_add(count);
+                    // CAST: All pages have numbers of 32 bits.
+                    last.pages = last.pages.saturating_add(count as u32);
                 }
                 _ => {
+                    // CAST: As above.
                     let run = Run {
                         first: *first,
-                        pages: count,
+                        before: self.charge.pages.saturating_sub(left) as u32,
+                        pages: count as u32,
                     };
                     let added = self
                         .make_room(left)
@@ -266,12 +293,26 @@ impl PinnedPages {
 
     /// The runs: physical address and size in bytes.
     pub fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.runs.iter().map(|run| {
-            // SAFETY: The pages are valid, as they are pinned.
-            let address = unsafe { vdpa_bindings::page_to_phys_offset(run.first, 0) };
-            // CAST: `usize` has 64 bits at most.
-            (address, (run.pages as u64).saturating_mul(PAGE_SIZE as u64))
-        })
+        // SAFETY: The pages are valid, as they are pinned.
+        self.runs.iter().map(|run| unsafe { run.range() })
+    }
+
+    /// The place among the runs of that in which a page is.
+    fn position(&self, page: usize) -> Option<usize> {
+        let page = u32::try_from(page).ok()?;
+        let at = self.runs.partition_point(|run| run.before <= page);
+        let at = at.checked_sub(1)?;
+        let run = self.runs.get(at)?;
+        (page - run.before < run.pages).then_some(at)
+    }
+
+    /// The run in which a page is: how many pages are before it, physical address and size in bytes.
+    pub fn run_of(&self, page: usize) -> Option<(usize, u64, u64)> {
+        let run = self.runs.get(self.position(page)?)?;
+        // SAFETY: The pages are valid, as they are pinned.
+        let (address, size) = unsafe { run.range() };
+        // CAST: `usize` has 32 bits at least.
+        Some((run.before as usize, address, size))
     }
 
     /// Reads a number of 16 bits, `offset` bytes from the beginning on. Others may be writing it.
@@ -281,18 +322,14 @@ impl PinnedPages {
         if offset % size_of::<u16>() != 0 {
             return None;
         }
-        let mut left = u64::try_from(offset).ok()?;
-        for (address, size) in self.runs() {
-            if left < size {
-                // SAFETY: It is in a page that is pinned, which the kernel has mapped for itself, as
-                // those it has not cannot be pinned. At an even place, it is in one page.
-                let at = unsafe { vdpa_bindings::phys_to_virt(address.wrapping_add(left)) };
-                // SAFETY: As above; any two bytes are a number.
-                return Some(unsafe { at.cast::<u16>().read_volatile() });
-            }
-            left = left.wrapping_sub(size);
-        }
-        None
+        let (before, address, _) = self.run_of(offset / PAGE_SIZE)?;
+        let within = offset.checked_sub(before.checked_mul(PAGE_SIZE)?)?;
+        let address = address.checked_add(u64::try_from(within).ok()?)?;
+        // SAFETY: It is in a page that is pinned, which the kernel has mapped for itself, as those it
+        // has not cannot be pinned. At an even place, it is in one page.
+        let at = unsafe { vdpa_bindings::phys_to_virt(address) };
+        // SAFETY: As above; any two bytes are a number.
+        Some(unsafe { at.cast::<u16>().read_volatile() })
     }
 
     /// Takes all pages from `index` on out, as an object of their own.
@@ -302,31 +339,30 @@ impl PinnedPages {
         if index == 0 || index >= self.count() {
             return Err(EINVAL);
         }
-        let (mut at, mut before) = (0, 0usize);
-        while let Some(run) = self.runs.get(at) {
-            let end = before.saturating_add(run.pages);
-            if end > index {
-                break;
-            }
-            before = end;
-            at = at.saturating_add(1);
-        }
+        let at = self.position(index).ok_or(EINVAL)?;
         let rest = self.runs.get(at..).ok_or(EINVAL)?;
         let mut runs = KVVec::with_capacity(rest.len(), GFP_KERNEL_ACCOUNT)?;
+        let index_here = u32::try_from(index)?;
         for run in rest {
-            runs.push(*run, GFP_KERNEL_ACCOUNT)?;
+            // Of the first run, this may keep a part.
+            let kept = index_here.saturating_sub(run.before);
+            // CAST: `usize` has 32 bits at least.
+            let run = Run {
+                first: run.first.wrapping_add(kept as usize),
+                before: run.before.saturating_add(kept).saturating_sub(index_here),
+                pages: run.pages.saturating_sub(kept),
+            };
+            runs.push(run, GFP_KERNEL_ACCOUNT)?;
         }
-        // Of the first run, this may keep a part.
-        let keep = index.saturating_sub(before);
-        if let Some(first) = runs.first_mut() {
-            first.first = first.first.wrapping_add(keep);
-            first.pages = first.pages.saturating_sub(keep);
-        }
-        if let Some(run) = self.runs.get_mut(at) {
-            run.pages = keep;
-        }
+        let kept = match self.runs.get_mut(at) {
+            Some(run) => {
+                run.pages = index_here.saturating_sub(run.before);
+                run.pages
+            }
+            None => 0,
+        };
         self.runs
-            .truncate(if keep == 0 { at } else { at.saturating_add(1) });
+            .truncate(if kept == 0 { at } else { at.saturating_add(1) });
         let pages = self.count().saturating_sub(index);
         // INVARIANT: Each page is in one of both.
         Ok(Self {
@@ -342,7 +378,7 @@ impl Drop for PinnedPages {
         for runs in self.runs.chunks(BATCH) {
             for run in runs {
                 // SAFETY: By the type invariants; the device has no access any more.
-                unsafe { unpin(run.first, run.pages, self.writable) };
+                unsafe { unpin(run.first, run.len(), self.writable) };
             }
             // SAFETY: To unpin may sleep, too.
             unsafe { vdpa_bindings::rest_unless_killed() };

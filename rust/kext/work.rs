@@ -67,7 +67,7 @@ impl Drop for WorkQueue {
 
 /// What the items of a [`WorkSet`] do.
 pub trait RunItem: Send + Sync + 'static {
-    /// Runs the item of this number, in one thread at a time for each set.
+    /// Runs the item of this number, in one thread at a time; others of the set may run meanwhile.
     fn run(&self, item: usize);
 }
 
@@ -101,7 +101,7 @@ struct Context<T>(UnsafeCell<Option<T>>);
 /// context, and are queued on `queue` only.
 #[pin_data(PinnedDrop)]
 pub struct WorkSet<T: RunItem> {
-    items: KVec<Pin<KBox<Item<T>>>>,
+    items: KVVec<Pin<KBox<Item<T>>>>,
     // Goes after the items.
     queue: Arc<WorkQueue>,
     context: KBox<Context<T>>,
@@ -122,11 +122,11 @@ impl<T: RunItem> WorkSet<T> {
             queue,
             context: KBox::new(Context(UnsafeCell::new(None)), GFP_KERNEL)?,
             items: {
-                let mut items = KVec::with_capacity(count, GFP_KERNEL)?;
+                let mut items = KVVec::with_capacity(count, GFP_KERNEL)?;
                 for index in 0..count {
                     items.push(Self::item(index, NonNull::from(&**context)), GFP_KERNEL)?;
                 }
-                let mut made = KVec::with_capacity(count, GFP_KERNEL)?;
+                let mut made = KVVec::with_capacity(count, GFP_KERNEL)?;
                 for item in items {
                     made.push(KBox::try_pin_init(item, GFP_KERNEL)?, GFP_KERNEL)?;
                 }

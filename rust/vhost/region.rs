@@ -46,6 +46,11 @@ impl MapFile {
         };
         Ok(KBox::new(Self { raw, file }, GFP_KERNEL_ACCOUNT)?)
     }
+
+    /// What the device gets.
+    fn opaque(&self) -> *mut c_void {
+        (&raw const self.raw).cast_mut().cast()
+    }
 }
 
 /// A part of a region that the device is told of.
@@ -114,14 +119,18 @@ impl Region {
         }
     }
 
-    /// Calls `f` for each part, up to the first error.
-    pub(crate) fn each_piece(&self, mut f: impl FnMut(Piece) -> Result) -> Result {
-        let whole = |opaque| Piece {
+    /// All of it as one part.
+    fn whole(&self, opaque: *mut c_void) -> Piece {
+        Piece {
             iova: self.first,
             size: self.size(),
             address: self.uaddr,
             opaque,
-        };
+        }
+    }
+
+    /// Calls `f` for each part, up to the first error.
+    pub(crate) fn each_piece(&self, mut f: impl FnMut(Piece) -> Result) -> Result {
         match &self.backing {
             Backing::Pages(pages) => {
                 let mut iova = self.first;
@@ -137,22 +146,29 @@ impl Region {
                 }
                 Ok(())
             }
-            Backing::Owner => f(whole(ptr::null_mut())),
-            Backing::File(file) => f(whole((&raw const file.raw).cast_mut().cast())),
+            Backing::Owner => f(self.whole(ptr::null_mut())),
+            Backing::File(file) => f(self.whole(file.opaque())),
         }
     }
 
     /// The part in which an address is.
     pub(crate) fn piece_at(&self, at: u64) -> Option<Piece> {
-        let mut found = None;
-        let _ = self.each_piece(|piece| {
-            if at.wrapping_sub(piece.iova) < piece.size {
-                found = Some(piece);
-                return Err(EEXIST);
+        let offset = at.checked_sub(self.first).filter(|_| at <= self.last)?;
+        Some(match &self.backing {
+            Backing::Pages(pages) => {
+                let page = usize::try_from(offset).ok()? / PAGE_SIZE;
+                let (before, address, size) = pages.run_of(page)?;
+                let before = u64::try_from(before.checked_mul(PAGE_SIZE)?).ok()?;
+                Piece {
+                    iova: self.first.checked_add(before)?,
+                    size,
+                    address,
+                    opaque: ptr::null_mut(),
+                }
             }
-            Ok(())
-        });
-        found
+            Backing::Owner => self.whole(ptr::null_mut()),
+            Backing::File(file) => self.whole(file.opaque()),
+        })
     }
 
     /// Takes out what is at `at` and behind it. Of pinned pages it has to be at a page's beginning.

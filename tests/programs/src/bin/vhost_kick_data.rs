@@ -13,6 +13,8 @@ use vdpa_test::{ktap, ktap_main, sys};
 ktap_main!(
     split_queue,
     packed_queue,
+    long_packed_queue,
+    reset,
     queue_that_goes_on,
     ring_that_is_not_there,
     several_queues,
@@ -160,6 +162,48 @@ fn packed_queue() {
         user.set_flags(1, n, false);
     }
     user.kick(1, WRAP);
+}
+
+/// The position is looked for in parts, and the last one tells all of it.
+fn long_packed_queue() {
+    const LONG: u16 = 1024;
+    let user = User::new(FEATURES, "dev.num_max=1024");
+    user.node.reset().unwrap();
+    user.node.set_features(FEATURES).unwrap();
+    let ring = Area::whole(&Memory::private(usize::from(LONG) * 16), 16 * BASE);
+    user.node.map(0, &ring, Perm::Rw).unwrap();
+    let address = RingAddress {
+        desc: ring.iova(),
+        driver: BASE,
+        device: BASE,
+    };
+    user.node.set_vring_num(1, LONG.into()).unwrap();
+    user.node.set_vring_addr(1, address).unwrap();
+    for (made_available, position) in [(700, WRAP | 700), (1024, 0)] {
+        for n in 0..made_available {
+            ring.store(n * 16 + 14, 1u16 << 7);
+        }
+        parent::forget();
+        user.kicks[1].signal();
+        let last = format!(
+            "kick_vq_with_data d0 cf=- {:#x}",
+            u32::from(position) << 16 | 1
+        );
+        sys::wait_for("the last position", || kicks().last() == Some(&last));
+    }
+}
+
+/// What was negotiated before a reset does not count any more.
+fn reset() {
+    let user = User::new(SPLIT, "");
+    user.set_avail_index(1, 3);
+    user.kick(1, 3);
+    user.node.reset().unwrap();
+    parent::forget();
+    user.kick_plainly(1);
+    user.node.set_features(SPLIT).unwrap();
+    parent::forget();
+    user.kick(1, 3);
 }
 
 /// Where a queue begins is said with its state.
