@@ -189,6 +189,7 @@ impl Call<'_> {
         let before = self.device.status();
         trace::status(&self.shared.loan, before, status);
         if status == Status::RESET {
+            self.shared.hook.set_kick_data(false);
             self.session.reset(self.device, &self.shared.signals)?;
             self.shared.signals.renew_config(self.device);
             self.shared.forget_breakage();
@@ -248,7 +249,12 @@ impl Call<'_> {
     /// What this and the parent offer beyond virtio.
     fn backend_offer(&self) -> Features {
         let device = self.device;
+        // Whether there is an operation for something, is seen.
+        let by_operation = Features::bit(bindings::VHOST_BACKEND_F_SUSPEND)
+            .union(Features::bit(bindings::VHOST_BACKEND_F_RESUME))
+            .union(Features::bit(bindings::VHOST_BACKEND_F_DESC_ASID));
         let parent = Features::from_bits(device.backend_features().unwrap_or(0));
+        let parent = parent.without(by_operation);
         let persistent = bindings::VHOST_BACKEND_F_IOTLB_PERSIST;
         let keeps_maps =
             device.uses_platform_iommu() || device.has_reset_map() || parent.has(persistent);
