@@ -16,7 +16,10 @@ use crate::{
 };
 use kernel::prelude::*;
 use kext::{
-    eventfd::Watch,
+    eventfd::{
+        EventFdFile,
+        Watch, //
+    },
     nospec::checked_index, //
 };
 use vdpa::{
@@ -158,20 +161,20 @@ impl Call<'_> {
         let fd = self.fd()?;
         let (loan, hook) = (&self.shared.loan, &self.shared.hook);
         let (_, queue) = self.session.queue(u32::from(index.get()))?;
-        let Some(eventfd) = eventfd(fd)? else {
+        if fd == bindings::VHOST_FILE_UNBIND {
             queue.kick = None;
             return Ok(());
-        };
-        if queue
-            .kick
-            .as_ref()
-            .is_some_and(|kick| *kick.eventfd() == eventfd)
-        {
+        }
+        let file = EventFdFile::from_fd(fd)?;
+        let eventfd = file.eventfd()?;
+        let is_same = |kick: &Watch<Kick>| *kick.eventfd() == eventfd;
+        if queue.kick.as_ref().is_some_and(is_same) {
             return Ok(());
         }
+        let watch = Watch::new(file, Kick::new(loan, hook, index))?;
         // The old one first, so that one kick is not taken twice.
         queue.kick = None;
-        queue.kick = Some(Watch::new(fd, Kick::new(loan, hook, index))?);
+        queue.kick = Some(watch.begin()?);
         Ok(())
     }
 
@@ -202,7 +205,7 @@ impl Call<'_> {
     /// The first word is that of a group here. C takes it for a queue's at first, whence `ENOBUFS`; but
     /// a device may have more groups than queues.
     fn set_group_asid(&mut self) -> Result {
-        let [group, asid]: [u32; 2] = self.argument.read()?;
+        let group: u32 = self.argument.read()?;
         let device = self.device;
         let groups = usize::try_from(device.group_count())?;
         let index = usize::try_from(group)?;
@@ -211,6 +214,7 @@ impl Call<'_> {
         } else {
             ENOBUFS
         })?;
+        let asid = self.number()?;
         if asid >= device.address_space_count() {
             return Err(EINVAL);
         }

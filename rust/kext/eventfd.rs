@@ -229,17 +229,9 @@ unsafe impl<W: Watcher> Send for Entry<W> {}
 unsafe impl<W: Watcher> Sync for Entry<W> {}
 
 impl<W: Watcher> Watch<W> {
-    /// Watches the eventfd that a file descriptor of the current process names. If it was signalled
-    /// before, the watcher is called at once.
-    ///
-    /// Fails with `EBADF` if there is no such file, `EINVAL` if it is no eventfd or its counter is at
-    /// its end, or `ENOMEM`.
-    pub fn new(fd: i32, watcher: W) -> Result<Self> {
-        let file = File::eventfd(fd)?;
-        // SAFETY: The file is valid, and that of an eventfd.
-        let ctx = from_err_ptr(unsafe { bindings::eventfd_ctx_fileget(file.0.as_ptr()) })?;
-        // INVARIANT: The function gave us a reference.
-        let eventfd = EventFd(NonNull::new(ctx).ok_or(EBADF)?);
+    /// A watch of an eventfd, which has to [begin](NewWatch::begin). Fails with `ENOMEM`.
+    pub fn new(file: EventFdFile, watcher: W) -> Result<NewWatch<W>> {
+        let eventfd = file.eventfd()?;
         let entry = KBox::pin_init(
             pin_init!(Entry {
                 table <- Opaque::ffi_init(|slot: *mut bindings::poll_table| {
@@ -268,16 +260,10 @@ impl<W: Watcher> Watch<W> {
             }),
             GFP_KERNEL,
         )?;
-        let watch = Self(entry);
-        let events = file.poll(watch.0.table.get())?;
-        // From here on, dropping the watch ends it.
-        if watch.0.head.load(Relaxed).is_null() || events & bindings::POLLERR != 0 {
-            return Err(EINVAL);
-        }
-        if events & bindings::POLLIN != 0 {
-            watch.0.watcher.signalled();
-        }
-        Ok(watch)
+        Ok(NewWatch {
+            watch: Self(entry),
+            file,
+        })
     }
 
     /// The eventfd.
@@ -293,6 +279,30 @@ impl<W: Watcher> Watch<W> {
     /// The watcher.
     pub fn watcher(&self) -> &W {
         &self.0.watcher
+    }
+}
+
+/// A [`Watch`] that is not one yet.
+pub struct NewWatch<W: Watcher> {
+    watch: Watch<W>,
+    file: EventFdFile,
+}
+
+impl<W: Watcher> NewWatch<W> {
+    /// Begins to watch. If the eventfd was signalled before, the watcher is called at once.
+    ///
+    /// Fails with `EINVAL` if the counter is at its end.
+    pub fn begin(self) -> Result<Watch<W>> {
+        let Self { watch, file } = self;
+        let events = file.poll(watch.0.table.get())?;
+        // From here on, dropping the watch ends it.
+        if watch.0.head.load(Relaxed).is_null() || events & bindings::POLLERR != 0 {
+            return Err(EINVAL);
+        }
+        if events & bindings::POLLIN != 0 {
+            watch.0.watcher.signalled();
+        }
+        Ok(watch)
     }
 }
 
@@ -358,14 +368,25 @@ impl<W: Watcher> Entry<W> {
 /// # Invariants
 ///
 /// Owns a reference to a valid file.
-struct File(NonNull<bindings::file>);
+pub struct EventFdFile(NonNull<bindings::file>);
 
-impl File {
-    fn eventfd(fd: i32) -> Result<Self> {
+impl EventFdFile {
+    /// The file that a descriptor of the current process names.
+    ///
+    /// Fails with `EBADF` if there is no such file, or `EINVAL` if it is no eventfd's.
+    pub fn from_fd(fd: i32) -> Result<Self> {
         // SAFETY: No requirements.
         let file = from_err_ptr(unsafe { bindings::eventfd_fget(fd) })?;
         // INVARIANT: The function gave us a reference.
         NonNull::new(file).map(Self).ok_or(EBADF)
+    }
+
+    /// The eventfd.
+    pub fn eventfd(&self) -> Result<EventFd> {
+        // SAFETY: The file is valid, and that of an eventfd.
+        let ctx = from_err_ptr(unsafe { bindings::eventfd_ctx_fileget(self.0.as_ptr()) })?;
+        // INVARIANT: The function gave us a reference.
+        NonNull::new(ctx).map(EventFd).ok_or(EBADF)
     }
 
     /// As `vfs_poll()`, which is an inline function.
@@ -379,7 +400,7 @@ impl File {
     }
 }
 
-impl Drop for File {
+impl Drop for EventFdFile {
     fn drop(&mut self) {
         // SAFETY: By the type invariants; this was the last use.
         unsafe { bindings::fput(self.0.as_ptr()) };
