@@ -124,17 +124,16 @@ impl Loan {
     /// Ends the loan, and waits until nobody uses the device any more. May sleep; not to be called by
     /// a user.
     pub fn end(&self) {
-        if !self.lent.xchg(false, Full) {
-            // Somebody did; he may still be waiting.
-            self.users.synchronize_expedited();
-            return;
-        }
+        let was_lent = self.lent.xchg(false, Full);
+        // Also for who comes second: the first one may still be waiting.
         self.users.synchronize_expedited();
         // SAFETY: No requirements but process context.
         unsafe { bindings::synchronize_rcu_expedited() };
-        // SAFETY: By the type invariants there was a reference. Nobody uses the device any more, and
-        // only one caller gets here.
-        drop(unsafe { ARef::from_raw(self.device) });
+        if was_lent {
+            // SAFETY: By the type invariants there was a reference. Nobody uses the device any more,
+            // and only one caller gets here.
+            drop(unsafe { ARef::from_raw(self.device) });
+        }
     }
 
     /// Whether the loan ended.

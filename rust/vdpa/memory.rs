@@ -33,6 +33,7 @@ use kernel::{
     prelude::*,
     types::Opaque, //
 };
+use kext::nospec::checked_index;
 use vdpa_bindings as bindings;
 
 /// The number of a group of virtqueues.
@@ -134,8 +135,9 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// `address` must be that of memory that the device may use, pinned until it is unmapped, and
-    /// what `opaque` points to must stay as long.
+    /// `address` must be that of memory that the device may use, pinned until it is unmapped. What
+    /// `opaque` points to must stay as long as the call in which a device is told; a parent that uses
+    /// it longer, such as VDUSE, takes references.
     pub const unsafe fn new(
         iova: u64,
         size: u64,
@@ -417,24 +419,22 @@ impl Device {
     }
 }
 
+/// A number that a parent may use as an index. Fails with `EINVAL` unless it is below `count`.
+fn checked(number: u32, count: u32) -> Result<u32> {
+    let index = checked_index(usize::try_from(number)?, usize::try_from(count)?);
+    Ok(u32::try_from(index.ok_or(EINVAL)?)?)
+}
+
 impl Device<Bound> {
     /// The number of a group, for the parent. Fails with `EINVAL` if the device has no such group.
     fn check_group(&self, group: GroupId) -> Result<u32> {
-        if group.get() < self.group_count() {
-            Ok(group.get())
-        } else {
-            Err(EINVAL)
-        }
+        checked(group.get(), self.group_count())
     }
 
     /// The number of an address space, for the parent. Fails with `EINVAL` if the device has no such
     /// address space.
     fn check_asid(&self, asid: Asid) -> Result<u32> {
-        if asid.get() < self.address_space_count() {
-            Ok(asid.get())
-        } else {
-            Err(EINVAL)
-        }
+        checked(asid.get(), self.address_space_count())
     }
 
     /// The group of a queue; nothing if the parent has no groups. What a parent says is not checked.
@@ -476,7 +476,8 @@ impl Device<Bound> {
     ///
     /// # Safety
     ///
-    /// What `iotlb` names must stay until this device was told that it is not mapped any more.
+    /// The memory that `iotlb` names must stay until this device was told that it is not mapped any
+    /// more.
     pub unsafe fn set_map(&self, asid: Asid, iotlb: &Iotlb) -> Result {
         let asid = self.check_asid(asid)?;
         to_result(call!(
@@ -492,7 +493,8 @@ impl Device<Bound> {
     ///
     /// # Safety
     ///
-    /// What `mapping` names must stay until this device was told that it is not mapped any more.
+    /// The memory that `mapping` names must stay until this device was told that it is not mapped any
+    /// more.
     pub unsafe fn dma_map(&self, asid: Asid, mapping: &Mapping) -> Result {
         let asid = self.check_asid(asid)?;
         to_result(call!(
