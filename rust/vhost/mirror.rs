@@ -48,16 +48,21 @@ impl Mirror {
         })
     }
 
-    /// Makes room for that many pieces, if there is none. Fails with `ENOSPC` if C could not count
-    /// them, or `ENOMEM`; then there is as much room as before.
+    /// The most pieces for which the kernel gives memory in one piece.
+    const MOST: usize = c_int::MAX as usize / size_of::<bindings::vhost_iotlb_map>();
+
+    /// Makes room for that many pieces, if there is none. Fails with `ENOSPC` if there cannot be that
+    /// much, or `ENOMEM`; then there is as much room as before.
     pub(crate) fn reserve(&mut self, pieces: usize) -> Result {
         let room = self.entries.capacity();
         if pieces <= room {
             return Ok(());
         }
-        u32::try_from(pieces).map_err(|_| ENOSPC)?;
+        if pieces > Self::MOST {
+            return Err(ENOSPC);
+        }
         // What was there is made anew: copying it would be in vain.
-        let room = pieces.max(room.saturating_mul(2));
+        let room = pieces.max(room.saturating_mul(2)).min(Self::MOST);
         self.entries = KVVec::with_capacity(room, GFP_KERNEL_ACCOUNT)?;
         Ok(())
     }
