@@ -122,7 +122,7 @@ impl Message {
             })?;
             let prepared = plan.prepare(&owner).or_else(|error| {
                 // What this batch unmapped may count as locked still.
-                let unpinned = error == ENOMEM
+                let unpinned = plan.can_retry()
                     && with_session(shared, |device, session| {
                         session.memory.unpin_early(device, asid)
                     })?;

@@ -57,6 +57,8 @@ pub struct Plan {
     kind: Kind,
     /// Whether there is something that counts as locked, but could be unpinned.
     can_unpin: bool,
+    /// Whether it was more than the owner may lock, when there was.
+    over_limit: bool,
 }
 
 /// By what kind of addresses the device goes.
@@ -79,13 +81,21 @@ impl Plan {
         let regions = match &mut self.kind {
             Kind::Pages(lookup) => {
                 // Not the last word, if there is something to unpin.
-                let is_final = !mem::take(&mut self.can_unpin);
-                self.request.pin(owner, lookup, is_final)?
+                let can_unpin = mem::take(&mut self.can_unpin);
+                let charge = self.request.charge(owner, !can_unpin);
+                self.over_limit = can_unpin && charge.is_err();
+                self.request.pin(charge?, lookup)?
             }
             Kind::Owner => self.request.share(owner)?,
             Kind::Files { room } => self.request.files(owner, *room)?,
         };
         Ok(Prepared(regions))
+    }
+
+    /// Whether it failed for want of memory that the owner may lock, and may not after
+    /// [`Memory::unpin_early`].
+    pub fn can_retry(&self) -> bool {
+        self.over_limit
     }
 }
 
@@ -225,6 +235,7 @@ impl Memory {
             request,
             kind,
             can_unpin: space.has_limbo(),
+            over_limit: false,
         })
     }
 

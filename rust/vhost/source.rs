@@ -72,22 +72,21 @@ impl Request {
         Ok(regions)
     }
 
-    /// For physical addresses: pins the pages. The request has to be one of whole pages. `is_final` says
-    /// that it is not tried again if the owner may not lock so many.
-    pub(crate) fn pin(
-        &self,
-        owner: &ARef<Mm>,
-        lookup: &mut Lookup,
-        is_final: bool,
-    ) -> Result<Regions> {
+    /// For physical addresses: counts the pages as locked. The request has to be one of whole pages.
+    /// `is_final` says that it is not tried again if the owner may not lock so many.
+    pub(crate) fn charge(&self, owner: &ARef<Mm>, is_final: bool) -> Result<Charge> {
         let bytes = self.last.wrapping_sub(self.first).checked_add(1);
         let bytes = usize::try_from(bytes.ok_or(EINVAL)?)?;
         let count = bytes / PAGE_SIZE;
-        let charge = Charge::new(owner, count).inspect_err(|_| {
+        Charge::new(owner, count).inspect_err(|_| {
             if is_final && may_print() {
                 pr_warn!("{count} pages are more than the process may lock: RLIMIT_MEMLOCK\n");
             }
-        })?;
+        })
+    }
+
+    /// Pins the pages that were counted.
+    pub(crate) fn pin(&self, charge: Charge, lookup: &mut Lookup) -> Result<Regions> {
         let address = usize::try_from(self.uaddr)?;
         let pages = PinnedPages::new(charge, address, self.permissions.can_write(), lookup)?;
         self.region(Backing::Pages(pages))

@@ -41,8 +41,8 @@ impl Style {
     /// Lets the device at a piece of a region.
     fn map(&self, device: &Device<Bound>, asid: Asid, region: &Region, piece: Piece) -> Result {
         let permissions = region.permissions;
-        // SAFETY: What keeps the memory there is in the region, which is not dropped before the
-        // device was told that it is not mapped any more: see `Space`.
+        // SAFETY: If the memory stays by our doing, what keeps it is in the region, which is not
+        // dropped before the device was told that it is not mapped any more: see `Space`.
         unsafe {
             match self {
                 Style::Whole => Ok(()),
