@@ -4,7 +4,7 @@
 use vdpa_test::guest::{self, Guest, Ram, Rings};
 use vdpa_test::vdpa::Vdpa;
 use vdpa_test::wire::{Wire, DEVICE};
-use vdpa_test::{ktap, ktap_main, sys};
+use vdpa_test::{ktap, ktap_main};
 
 ktap_main!(
     shared_memory,
@@ -22,8 +22,6 @@ fn uses(ram: Ram, use_va: &str, kinds: &[Rings]) {
     } else {
         (guest::MIB - 1) << 10
     };
-    // On the debug kernel, one shows what the others do.
-    let kinds = &kinds[..sys::rounds(kinds.len(), 1)];
     for rings in kinds {
         let kind = if rings.packed { "packed" } else { "split" };
         let name = format!("{kind}, pairs: {}", rings.pairs);
