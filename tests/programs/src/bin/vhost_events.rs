@@ -126,6 +126,8 @@ fn view() {
     let _sim = Sim::net_with(&[("use_va", "N")]);
     let mut net = Net::start(&Setup::new("n0"));
     net.loop_back(&frame(OWN, 0, 200));
+    // A device that is at work already may not ask for it.
+    net.pairs[0].tx.kick.signal();
     let state = shown("state");
     for line in [
         "device: n0",
@@ -194,6 +196,8 @@ fn traces() {
     sys::write(format!("{events}/enable"), "1");
     let mut net = Net::start(&Setup::new("n0"));
     net.loop_back(&frame(OWN, 0, 200));
+    // A device that is at work already may not ask for it.
+    net.pairs[0].tx.kick.signal();
     drop(net);
     sys::write(format!("{events}/enable"), "0");
     let trace = sys::read(format!("{FOLDER}/trace"));
