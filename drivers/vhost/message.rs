@@ -110,16 +110,17 @@ impl Message {
             uaddr: self.uaddr,
             permissions: Permissions::from_bits(permissions),
         };
-        let (owner, asid) = with_session(shared, |_, session| {
-            Ok((session.owner()?, self.space(session)))
+        let (owner, asid, plan) = with_session(shared, |device, session| {
+            let (owner, asid) = (session.owner()?, self.space(session));
+            let plan = if permissions == 0 || permissions & !bindings::VHOST_ACCESS_RW != 0 {
+                Err(EINVAL)
+            } else {
+                session.memory.plan(device, asid, &update)
+            };
+            Ok((owner, asid, plan))
         })?;
         let result = (|| {
-            if permissions == 0 || permissions & !bindings::VHOST_ACCESS_RW != 0 {
-                return Err(EINVAL);
-            }
-            let mut plan = with_session(shared, |device, session| {
-                session.memory.plan(device, asid, &update)
-            })?;
+            let mut plan = plan?;
             let prepared = plan.prepare(&owner).or_else(|error| {
                 // What this batch unmapped may count as locked still.
                 let unpinned = plan.can_retry()

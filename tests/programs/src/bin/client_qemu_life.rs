@@ -10,7 +10,7 @@ use vdpa_test::guest::{self, Guest, Ram, Rings};
 use vdpa_test::vdpa::Vdpa;
 use vdpa_test::vhost::Node;
 use vdpa_test::wire::{if_ours, Server, Wire, DEVICE};
-use vdpa_test::{ktap, ktap_main, sys, Errno};
+use vdpa_test::{ktap_main, sys, Errno};
 
 ktap_main!(
     stopped_and_continued,
@@ -31,17 +31,9 @@ fn in_use(rings: Rings, body: impl FnOnce(&Wire, &mut Guest)) {
     drop(device);
 }
 
-/// One guest is enough on the debug kernel.
-fn is_for_stock() {
-    if sys::is_debug_kernel() {
-        ktap::skip("a guest takes minutes to start");
-    }
-}
-
 /// A virtual machine that is stopped stops its devices: what it had begun goes on
 /// when it does.
 fn stopped_and_continued() {
-    is_for_stock();
     for rings in [Rings::SPLIT, if_ours(Rings::PACKED.four())] {
         in_use(rings, |wire, guest| {
             match &wire.host {
@@ -99,7 +91,6 @@ fn send_without_end(guest: &mut Guest) {
 }
 
 fn unplugged_and_plugged_again() {
-    is_for_stock();
     let rings = if_ours(Rings::PACKED);
     in_use(rings, |wire, guest| {
         for _ in 0..2 {
