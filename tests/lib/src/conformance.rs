@@ -18,7 +18,7 @@ pub struct Target {
     pub name: &'static str,
     pub kind: Kind,
     /// Parameters of vdpa_sim, or what the test's parent is told.
-    parameters: &'static [(&'static str, &'static str)],
+    pub parameters: &'static [(&'static str, &'static str)],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
