@@ -46,6 +46,12 @@ impl Child {
         info.si_signo != 0
     }
 
+    /// Kills it. It is gone once it was waited for.
+    pub fn kill(&self) {
+        // SAFETY: A system call about a child that was not waited for yet.
+        unsafe { libc::kill(self.0, libc::SIGKILL) };
+    }
+
     pub fn wait(self) -> i32 {
         let mut status = 0;
         // SAFETY: The pointer is to a live local.
@@ -58,11 +64,9 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // SAFETY: System calls about a child that was not waited for yet.
-        unsafe {
-            libc::kill(self.0, libc::SIGKILL);
-            libc::waitpid(self.0, std::ptr::null_mut(), 0);
-        }
+        self.kill();
+        // SAFETY: As above; nobody wants its status.
+        unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
     }
 }
 

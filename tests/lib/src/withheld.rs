@@ -3,11 +3,12 @@
 //! waits (`userfaultfd`).
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::Arc;
 
 use crate::errno::Errno;
+use crate::sys;
 use crate::vhost::{Memory, PAGE};
 
 /// `UFFD_API` and `UFFDIO_*` of `linux/userfaultfd.h`.
@@ -18,22 +19,33 @@ const ZEROPAGE: u64 = 0xc020_aa04;
 const MODE_MISSING: u64 = 1;
 const EVENT_PAGEFAULT: u8 = 0x12;
 
-/// A page. It is given at the latest when this is dropped.
+/// A page, and what is before it. It is given at the latest when this is dropped.
 pub struct Withheld {
     memory: Arc<Memory>,
+    /// How many bytes are before it, of ordinary memory.
+    before: usize,
     control: File,
 }
 
 impl Withheld {
     #[track_caller]
     pub fn page() -> Self {
+        Self::behind(0)
+    }
+
+    /// The last page of memory, behind so many ordinary ones.
+    #[track_caller]
+    pub fn behind(pages: usize) -> Self {
+        // What does not come is not waited for for ever.
+        let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
         // SAFETY: Makes a descriptor.
-        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
         assert!(fd >= 0, "userfaultfd: {:?}", Errno::last());
         // SAFETY: It was just made and is nobody else's.
         let control = unsafe { File::from_raw_fd(i32::try_from(fd).expect("a descriptor")) };
         let withheld = Withheld {
-            memory: Memory::private(PAGE),
+            memory: Memory::private((pages + 1) * PAGE),
+            before: pages * PAGE,
             control,
         };
         let mut area = [withheld.uaddr(), PAGE as u64, MODE_MISSING, 0];
@@ -44,19 +56,27 @@ impl Withheld {
         withheld
     }
 
+    /// Where the page is.
     pub fn uaddr(&self) -> u64 {
-        self.memory.uaddr()
+        self.memory.uaddr() + self.before as u64
     }
 
+    /// All of it, which ends with the page.
     pub fn memory(&self) -> &Arc<Memory> {
         &self.memory
     }
 
     /// Waits until somebody waits for it.
+    #[track_caller]
     pub fn wait_for_access(&self) {
         let mut message = [0; 32];
-        let len = (&self.control).read(&mut message).expect("an event");
-        assert_eq!((len, message[0]), (32, EVENT_PAGEFAULT));
+        let mut read = || (&self.control).read(&mut message);
+        sys::wait_for("an access", || match read() {
+            Ok(len) => len == 32,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => false,
+            Err(e) => panic!("an event: {e}"),
+        });
+        assert_eq!(message[0], EVENT_PAGEFAULT);
     }
 
     /// Lets those go on who wait for it.

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The stock vduse module on our bus: a disk served by qemu-storage-daemon.
 
-use std::fs::OpenOptions;
-use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use vdpa_test::sys::{self, sh};
 use vdpa_test::user_disk::{disk_of, fio_verify};
 use vdpa_test::vdpa::*;
-use vdpa_test::{ktap, ktap_main, Errno};
+use vdpa_test::{ktap, ktap_main, vduse, Errno};
 
 ktap_main!(management_device, disk_with_fio, device_without_a_server);
 
@@ -45,44 +42,14 @@ impl Server {
     }
 }
 
-/// The daemon leaves its device behind when it is ended, and vduse with it.
-fn destroy() {
-    const VDUSE_DESTROY_DEV: u64 = 0x4100_8103;
-    let mut name = [0u8; 256];
-    name[..DEVICE.len()].copy_from_slice(DEVICE.as_bytes());
-    let control = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/vduse/control")
-        .unwrap();
-    let try_destroy = || {
-        // SAFETY: The request reads a name of 256 bytes, which lives across the call.
-        let ret = unsafe { libc::ioctl(control.as_raw_fd(), VDUSE_DESTROY_DEV, name.as_ptr()) };
-        if ret == 0 {
-            Errno::OK
-        } else {
-            Errno::last()
-        }
-    };
-    let start = Instant::now();
-    let mut result = try_destroy();
-    // The vDPA device has to be released first, which the debug kernel puts off.
-    while result == Errno::EBUSY && start.elapsed() < sys::PATIENCE {
-        std::thread::sleep(Duration::from_millis(50));
-        result = try_destroy();
-    }
-    if result != Errno::OK {
-        ktap::note(format!("destroying {DEVICE}: {result:?}"));
-    }
-}
-
 impl Drop for Server {
     fn drop(&mut self) {
         // SAFETY: The process is this value's own and was not waited for.
         unsafe { libc::kill(self.0.id() as i32, libc::SIGTERM) };
         let _ = self.0.wait();
         let _ = std::fs::remove_file(IMAGE);
-        destroy();
+        // The daemon leaves its device behind.
+        vduse::destroy(DEVICE);
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vdpa_test::mount::Tmpfs;
 use vdpa_test::sim::Sim;
 use vdpa_test::user::{fork, in_child};
 use vdpa_test::vhost::net::{Net, RX, TX};
@@ -33,6 +34,7 @@ ktap_main!(
     another_user_has_another_page,
     revoked_while_ringing,
     page_that_was_never_touched,
+    node_in_a_file_system_that_goes,
 );
 
 /// ENOTSUPP, which user space has no name for.
@@ -300,6 +302,21 @@ fn page_that_was_never_touched() {
     let mut card = Card::new(Slot::Paged);
     let node = card.open();
     let doorbell = Doorbell::map(&node, 0).unwrap();
+    card.delete();
+    assert!(kills(&doorbell));
+}
+
+/// The mapping keeps it, when it is in no tree any more.
+fn node_in_a_file_system_that_goes() {
+    let fs = Tmpfs::new();
+    let mut card = Card::new(Slot::Paged);
+    let path = fs.node_like(&Node::path("vp0"));
+    let node = Node::try_open(&path).unwrap();
+    let doorbell = Doorbell::map(&node, 0).unwrap();
+    doorbell.ring(0);
+    drop(node);
+    assert_eq!(fs.unmount(), Err(Errno::EBUSY));
+    fs.detach().unwrap();
     card.delete();
     assert!(kills(&doorbell));
 }
