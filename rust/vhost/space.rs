@@ -411,7 +411,10 @@ impl Space {
         }
         drop(removed);
         if !later || self.limbo.len() > limit {
-            self.publish(device)?;
+            self.publish(device).inspect_err(|_| {
+                // It may have forgotten what is mapped elsewhere.
+                let _ = self.publish(device);
+            })?;
         }
         result
     }
