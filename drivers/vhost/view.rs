@@ -4,7 +4,10 @@
 
 use crate::{
     node::Shared,
-    queue::Queue,
+    queue::{
+        base_of,
+        Queue, //
+    },
     session::Session, //
 };
 use kernel::{
@@ -88,7 +91,7 @@ impl Queues {
         node: &Shared,
         device: &Device<Bound>,
         index: QueueIndex,
-        queue: &Queue,
+        (queue, packed): (&Queue, bool),
         page: &mut Page<'_>,
     ) -> Result {
         let at = queue.addresses.unwrap_or_default();
@@ -103,6 +106,11 @@ impl Queues {
             queue.base,
             u8::from(device.queue_ready(index)),
         )?;
+        // Where the device is, which some can only tell when they are suspended.
+        match device.queue_state(index) {
+            Ok(state) => write!(page, " index={:#x}", base_of(state, packed))?,
+            Err(_) => write!(page, " index=?")?,
+        }
         let kick = queue.kick.as_ref();
         write!(
             page,
@@ -138,7 +146,7 @@ impl Attribute<Arc<Shared>> for Queues {
                 if page.room() < 2 * LINE {
                     return writeln!(page, "...");
                 }
-                Self::line(node, device, index, queue, page)?;
+                Self::line(node, device, index, (queue, session.is_packed()), page)?;
             }
             Ok(())
         })

@@ -140,7 +140,14 @@ fn view() {
     let queues = shown("queues");
     let lines: Vec<_> = queues.lines().collect();
     assert_eq!(lines.len(), 3, "{queues}");
-    for word in ["1:", "size=256", "ready=1", "kick=set", "call=1"] {
+    for word in [
+        "1:",
+        "size=256",
+        "ready=1",
+        "index=0x1",
+        "kick=set",
+        "call=1",
+    ] {
         assert!(
             lines[1].split(' ').any(|w| w == word),
             "{word} in {}",
