@@ -18,6 +18,7 @@ use kernel::prelude::*;
 use kext::{
     eventfd::{
         EventFdFile,
+        NewWatch,
         Watch, //
     },
     nospec::checked_index, //
@@ -171,7 +172,7 @@ impl Call<'_> {
         if queue.kick.as_ref().is_some_and(is_same) {
             return Ok(());
         }
-        let watch = Watch::new(file, Kick::new(loan, hook, index))?;
+        let watch = NewWatch::new(file, Kick::new(loan, hook, index))?;
         // The old one first, so that one kick is not taken twice.
         queue.kick = None;
         queue.kick = Some(watch.begin()?);

@@ -229,8 +229,31 @@ unsafe impl<W: Watcher> Send for Entry<W> {}
 unsafe impl<W: Watcher> Sync for Entry<W> {}
 
 impl<W: Watcher> Watch<W> {
-    /// A watch of an eventfd, which has to [begin](NewWatch::begin). Fails with `ENOMEM`.
-    pub fn new(file: EventFdFile, watcher: W) -> Result<NewWatch<W>> {
+    /// The eventfd.
+    pub fn eventfd(&self) -> &EventFd {
+        &self.0.eventfd
+    }
+
+    /// Whether user space closed the last descriptor of the eventfd.
+    pub fn hung_up(&self) -> bool {
+        self.0.hung_up.load(Relaxed)
+    }
+
+    /// The watcher.
+    pub fn watcher(&self) -> &W {
+        &self.0.watcher
+    }
+}
+
+/// A [`Watch`] that has not begun.
+pub struct NewWatch<W: Watcher> {
+    watch: Watch<W>,
+    file: EventFdFile,
+}
+
+impl<W: Watcher> NewWatch<W> {
+    /// Fails with `ENOMEM`.
+    pub fn new(file: EventFdFile, watcher: W) -> Result<Self> {
         let eventfd = file.eventfd()?;
         let entry = KBox::pin_init(
             pin_init!(Entry {
@@ -260,35 +283,12 @@ impl<W: Watcher> Watch<W> {
             }),
             GFP_KERNEL,
         )?;
-        Ok(NewWatch {
-            watch: Self(entry),
+        Ok(Self {
+            watch: Watch(entry),
             file,
         })
     }
 
-    /// The eventfd.
-    pub fn eventfd(&self) -> &EventFd {
-        &self.0.eventfd
-    }
-
-    /// Whether user space closed the last descriptor of the eventfd.
-    pub fn hung_up(&self) -> bool {
-        self.0.hung_up.load(Relaxed)
-    }
-
-    /// The watcher.
-    pub fn watcher(&self) -> &W {
-        &self.0.watcher
-    }
-}
-
-/// A [`Watch`] that is not one yet.
-pub struct NewWatch<W: Watcher> {
-    watch: Watch<W>,
-    file: EventFdFile,
-}
-
-impl<W: Watcher> NewWatch<W> {
     /// Begins to watch. If the eventfd was signalled before, the watcher is called at once.
     ///
     /// Fails with `EINVAL` if the counter is at its end.
