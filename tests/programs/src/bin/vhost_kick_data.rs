@@ -187,7 +187,7 @@ fn long_packed_queue() {
         user.kicks[1].signal();
         let last = format!(
             "kick_vq_with_data d0 cf=- {:#x}",
-            u32::from(position) << 16 | 1
+            (u32::from(position) << 16) | 1
         );
         sys::wait_for("the last position", || kicks().last() == Some(&last));
     }
